@@ -1,0 +1,1 @@
+"""The catalogue: one folder a dataset, ``standard/<name>/`` and ``adversarial/<name>/``."""

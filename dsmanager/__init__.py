@@ -1,0 +1,1 @@
+"""dsmanager: owns the life of a machine-learning dataset."""

@@ -1,0 +1,194 @@
+"""One built version folder as it lies on disk, read without TFDS.
+
+``dataset_info.json`` says which splits there are and how many examples each shard holds; the shard
+files carry the names ``<name>-<split>.<format>-00000-of-00001``. TFDS looks only at the JSON files;
+a shard that is missing is noticed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dsmanager.errors import DsmanagerError, VerificationError
+from dsmanager.refs import Ref, is_version
+
+__all__ = ["PROVENANCE", "BuiltDataset", "Split", "find_built", "is_version_folder"]
+
+DATASET_INFO = "dataset_info.json"
+FEATURES = "features.json"
+PROVENANCE = "provenance.json"
+
+_DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_MAX_JSON_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split: its name, the examples in each shard, and its payload (not file) bytes."""
+
+    name: str
+    shard_lengths: tuple[int, ...]
+    payload_bytes: int
+    filename_template: str
+
+    @property
+    def examples(self) -> int:
+        return sum(self.shard_lengths)
+
+    def shard_names(self, dataset: str, file_format: str) -> tuple[str, ...]:
+        """File names of the shards in order, by TFDS's template."""
+        total = len(self.shard_lengths)
+        return tuple(
+            self.filename_template.replace("{DATASET}", dataset)
+            .replace("{SPLIT}", self.name)
+            .replace("{FILEFORMAT}", file_format)
+            .replace("{SHARD_X_OF_Y}", f"{index:05d}-of-{total:05d}")
+            .replace("{SHARD_INDEX}", f"{index:05d}")
+            .replace("{NUM_SHARDS}", f"{total:05d}")
+            for index in range(total)
+        )
+
+
+@dataclass(frozen=True)
+class BuiltDataset:
+    """A version folder. Reading is lazy; every property that reads may raise VerificationError."""
+
+    ref: Ref
+    path: Path
+
+    @cached_property
+    def dataset_info(self) -> dict[str, Any]:
+        """The parsed ``dataset_info.json``."""
+        return self._read_json(DATASET_INFO)
+
+    @cached_property
+    def features(self) -> dict[str, Any]:
+        """The parsed ``features.json``, as it stands: nothing in it is trusted or imported."""
+        return self._read_json(FEATURES)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What the build left for the sidecar; empty for datasets that others built."""
+        if not (self.path / PROVENANCE).exists():
+            return {}
+        return self._read_json(PROVENANCE)
+
+    @cached_property
+    def file_format(self) -> str:
+        """``tfrecord``, ``array_record``, …"""
+        return str(self.dataset_info.get("fileFormat") or "tfrecord")
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """Splits by name, in the order of ``dataset_info.json``."""
+        splits = {}
+        try:
+            for entry in self.dataset_info.get("splits", []):
+                template = entry.get("filepathTemplate") or _DEFAULT_TEMPLATE
+                splits[entry["name"]] = Split(
+                    name=str(entry["name"]),
+                    shard_lengths=tuple(int(length) for length in entry.get("shardLengths", [])),
+                    payload_bytes=int(entry.get("numBytes", 0)),
+                    filename_template=str(template),
+                )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(f"{DATASET_INFO} has splits that cannot be read") from error
+        return splits
+
+    @cached_property
+    def files(self) -> dict[str, int]:
+        """Size in bytes of every regular file of the folder, by name, sorted."""
+        sizes = {}
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return dict(sorted(sizes.items()))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.files.values())
+
+    def problems(self) -> Iterator[str]:
+        """What keeps this folder from being loaded: unreadable JSON, missing or empty shards."""
+        try:
+            splits, _ = self.splits, self.features
+        except DsmanagerError as error:
+            yield error.message
+            return
+        if not splits:
+            yield f"{DATASET_INFO} names no splits"
+        for split in splits.values():
+            if not split.examples:
+                yield f"split {split.name} has no examples"
+            for shard in split.shard_names(self.ref.name, self.file_format):
+                if not self.files.get(shard):
+                    yield f"{shard} is {'empty' if shard in self.files else 'missing'}"
+
+    def require_complete(self) -> None:
+        """Raises VerificationError that names the first problem."""
+        for problem in self.problems():
+            raise self._damaged(problem)
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            if path.stat().st_size > _MAX_JSON_BYTES:
+                raise self._damaged(f"{name} is larger than any that TFDS writes")
+            value = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise self._damaged(f"{name} is missing") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._damaged(f"{name} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise self._damaged(f"{name} is not a JSON object")
+        return value
+
+    def _damaged(self, problem: str) -> VerificationError:
+        return VerificationError(
+            f"{self.ref} at {self.path} is damaged: {problem}",
+            hint=f"build it again: dsmanager build {self.ref} --clean",
+            ref=str(self.ref),
+        )
+
+
+def is_version_folder(path: Path) -> bool:
+    """Whether ``path`` is named like a version and holds a TFDS dataset."""
+    return is_version(path.name) and (path / DATASET_INFO).is_file()
+
+
+_SKIPPED = re.compile(r"\.|__pycache__$|downloads$|cache$")
+
+
+def find_built(data_dir: Path) -> Iterator[BuiltDataset]:
+    """Every version folder below ``data_dir``, sorted by path; links to folders are followed.
+
+    Looks at ``<name>/<version>`` and ``<name>/<config…>/<version>``, at most four folders deep.
+    """
+    yield from sorted(_walk(data_dir, ()), key=lambda built: built.ref)
+
+
+def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[BuiltDataset]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        if parts:
+            return
+        raise
+    for entry in entries:
+        if _SKIPPED.match(entry.name) or not entry.is_dir():
+            continue
+        path = Path(entry.path)
+        if parts and is_version(entry.name):
+            if (path / DATASET_INFO).exists():
+                config = "/".join(parts[1:]) or None
+                yield BuiltDataset(Ref(parts[0], config, entry.name), path)
+        elif len(parts) < 4:
+            yield from _walk(path, (*parts, entry.name))

@@ -1,0 +1,158 @@
+"""Refs: how a dataset is named, ``name[/config][:version]``, and the file names made of one.
+
+Parsed and printed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+from pathlib import PurePosixPath
+
+from dsmanager.errors import UsageError
+
+__all__ = ["COMPRESSION_SUFFIXES", "Ref", "RefPattern", "is_version", "parse_archive_name"]
+
+COMPRESSION_SUFFIXES = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+_CONFIG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,=\-]*(/[A-Za-z0-9_][A-Za-z0-9_.+,=\-]*)*")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_GLOB = re.compile(r"[*?\[]")
+_MAX_LETTERS = 200
+
+
+def is_version(text: str) -> bool:
+    """Whether ``text`` is a TFDS version: three decimal numbers without leading zeros."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def _version_key(version: str | None) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")) if version else ()
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One dataset, its config and its version; the last two may be open (None)."""
+
+    name: str
+    config: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        config = f"/{self.config}" if self.config else ""
+        version = f":{self.version}" if self.version else ""
+        return f"{self.name}{config}{version}"
+
+    def __lt__(self, other: Ref) -> bool:
+        return self.sort_key < other.sort_key
+
+    @property
+    def sort_key(self) -> tuple[str, str, tuple[int, ...]]:
+        """Orders by name, then config, then version as numbers (1.9.0 before 1.10.0)."""
+        return (self.name, self.config or "", _version_key(self.version))
+
+    @property
+    def version_key(self) -> tuple[int, ...]:
+        return _version_key(self.version)
+
+    @property
+    def stem(self) -> str:
+        """The start of every file name of this ref, such as ``coco__2017__1.1.0``."""
+        parts = [self.name]
+        if self.config:
+            parts.append(self.config.replace("/", "-"))
+        if self.version:
+            parts.append(self.version)
+        return "__".join(parts)
+
+    @property
+    def subdir(self) -> PurePosixPath:
+        """The version folder relative to the data dir."""
+        parts = [self.name, *(self.config.split("/") if self.config else [])]
+        return PurePosixPath(*parts, *([self.version] if self.version else []))
+
+    def archive_name(self, compression: str = "gz") -> str:
+        """``<name>[__<config>]__<version>__cache.tar.gz``, as Armory names its archives."""
+        return f"{self.stem}__cache{COMPRESSION_SUFFIXES[compression]}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """Reads ``name[/config][:version]``.
+
+        Raises UsageError when ``text`` is no ref, globs included.
+        """
+        match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
+        if match is None or len(text) > 3 * _MAX_LETTERS:
+            raise _bad_ref(text, "it is not of the form name[/config][:version]")
+        name, config, version = match.groups()
+        if not _NAME.fullmatch(name) or len(name) > _MAX_LETTERS:
+            raise _bad_ref(text, "a name has letters, digits, '_', '.' and '-'")
+        if config is not None and not _CONFIG.fullmatch(config):
+            raise _bad_ref(text, "a config has letters, digits and _ . + , = - between slashes")
+        if version is not None and not is_version(version):
+            raise _bad_ref(text, "a version has three numbers, such as 1.0.8")
+        return cls(name, config, version)
+
+
+@dataclass(frozen=True, slots=True)
+class RefPattern:
+    """What a user asks for: a ref whose parts may be globs; an open part matches everything."""
+
+    name: str
+    config: str | None = None
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> RefPattern:
+        """Reads a ref or a pattern. Raises UsageError."""
+        if not _GLOB.search(text):
+            ref = Ref.parse(text)
+            return cls(ref.name, ref.config, ref.version)
+        match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
+        if match is None or not all(part is None or part.isprintable() for part in match.groups()):
+            raise _bad_ref(text, "it is not of the form name[/config][:version]")
+        return cls(*match.groups())
+
+    @property
+    def is_glob(self) -> bool:
+        return any(_GLOB.search(part or "") for part in (self.name, self.config, self.version))
+
+    def matches(self, ref: Ref) -> bool:
+        """Whether ``ref`` is meant. A part that is open here matches any."""
+        pairs = ((self.name, ref.name), (self.config, ref.config), (self.version, ref.version))
+        return all(
+            pattern is None or fnmatch.fnmatchcase(value or "", pattern) for pattern, value in pairs
+        )
+
+    def __str__(self) -> str:
+        return str(Ref(self.name, self.config, self.version))
+
+
+def parse_archive_name(file_name: str) -> tuple[Ref, str] | None:
+    """Reads ``<name>[__<config>]__<version>__cache.tar.gz`` back into (ref, compression).
+
+    None when it is no archive of ours. Where a name or a config itself contains ``__`` or a config
+    contained ``/`` the answer is a guess; a sidecar or a manifest knows better.
+    """
+    for compression, suffix in COMPRESSION_SUFFIXES.items():
+        if not file_name.endswith(f"__cache{suffix}"):
+            continue
+        parts = file_name[: -len(f"__cache{suffix}")].split("__")
+        if len(parts) < 2 or not is_version(parts[-1]) or not all(parts):
+            return None
+        if not _NAME.fullmatch(parts[0]):
+            return None
+        config = "__".join(parts[1:-1]) or None
+        if config is not None and not _CONFIG.fullmatch(config):
+            return None
+        return Ref(parts[0], config, parts[-1]), compression
+    return None
+
+
+def _bad_ref(text: str, why: str) -> UsageError:
+    shown = text if text.isprintable() and len(text) <= _MAX_LETTERS else ascii(text[:60])
+    return UsageError(f"'{shown}' is not a ref: {why}", hint="see what there is: dsmanager list")
