@@ -1,0 +1,220 @@
+"""The manifest ``datasets.json``: which archives are expected, with size and sha256.
+
+Schema 2 is written; Armory's ``cached_datasets.json`` (schema 1: an object keyed by name) is read
+wherever a manifest is expected and written by :func:`to_armory` alone. Made to live in git: sorted,
+two-space indent, one entry a ref, merged on write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dsmanager.errors import DsmanagerError, UsageError
+from dsmanager.files import write_json
+from dsmanager.hashing import is_sha256
+from dsmanager.locks import locked
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref, is_version
+from dsmanager.text import plain
+
+__all__ = ["Entry", "Manifest", "read_manifest", "to_armory", "update_manifest"]
+
+SCHEMA = 2
+_MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One expected archive. ``subdir`` holds folders relative to the data dir, ``.config`` last."""
+
+    ref: Ref
+    archive: str
+    size: int
+    sha256: str
+    subdir: tuple[str, ...]
+    remote: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "archive": self.archive,
+            "size": self.size,
+            "sha256": self.sha256,
+            "subdir": list(self.subdir),
+            "remote": self.remote,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Entries by ref, sorted. ``is_armory`` says that the file has Armory's format."""
+
+    entries: Mapping[Ref, Entry] = field(default_factory=dict)
+    is_armory: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        datasets = {str(ref): self.entries[ref].to_json() for ref in sorted(self.entries)}
+        return {"schema": SCHEMA, "datasets": datasets}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads either format; an absent file is an empty manifest.
+
+    Raises UsageError with file and line for anything that is not a manifest.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise _bad(path, f"is larger than {_MAX_BYTES >> 20} MiB")
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Manifest()
+    except UnicodeDecodeError as error:
+        raise _bad(path, f"is not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from error
+    return parse_manifest(text, path)
+
+
+def parse_manifest(text: str, path: Path) -> Manifest:
+    """Reads the text of a manifest; ``path`` is for messages. Raises UsageError."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise _bad(path, f"line {error.lineno} is not valid JSON: {error.msg}") from error
+    except (_RepeatedKeyError, RecursionError) as error:
+        raise _bad(path, str(error) or "is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise _bad(path, "is not a JSON object")
+    if "schema" not in value and "datasets" not in value:
+        return Manifest({e.ref: e for e in _armory_entries(value, path)}, is_armory=True)
+    if value.get("schema") != SCHEMA:
+        raise _bad(path, f"has schema {value.get('schema')!r}, and this version reads {SCHEMA}")
+    datasets = value.get("datasets")
+    if not isinstance(datasets, dict):
+        raise _bad(path, "has no object 'datasets'")
+    entries = [_entry(key, entry, path) for key, entry in datasets.items()]
+    return Manifest({entry.ref: entry for entry in sorted(entries, key=lambda e: e.ref)})
+
+
+def update_manifest(
+    path: Path,
+    change: Callable[[dict[Ref, Entry]], None],
+    *,
+    progress: Progress | None = None,
+    cancel: CancelToken | None = None,
+) -> Manifest:
+    """Reads, changes and replaces the manifest under its lock, so that no other writer is lost.
+
+    Raises UsageError for a manifest of Armory's format, which is never written.
+    """
+    lock = path.with_name(path.name + ".lock")
+    with locked(lock, purpose=f"write {path.name}", progress=progress, cancel=cancel):
+        manifest = read_manifest(path)
+        if manifest.is_armory:
+            raise UsageError(
+                f"{path} has Armory's format, which is read and never written",
+                hint=f"take it over: dsmanager manifest import {path}",
+            )
+        entries = dict(manifest.entries)
+        change(entries)
+        changed = Manifest({ref: entries[ref] for ref in sorted(entries)})
+        if changed.entries != manifest.entries or not path.exists():
+            write_json(path, changed.to_json())
+        return changed
+
+
+def to_armory(manifest: Manifest) -> dict[str, Any]:
+    """Armory's ``cached_datasets.json``: one version a name, the newest; configs joined.
+
+    Raises UsageError where a name has several archives of its newest version, which that format
+    cannot say.
+    """
+    newest: dict[str, Entry] = {}
+    for ref, entry in sorted(manifest.entries.items(), key=lambda pair: pair[0].version_key):
+        other = newest.get(ref.name)
+        if other is not None and other.ref.version == ref.version:
+            raise UsageError(
+                f"{other.ref} and {ref} are two archives, and Armory's format has one a name",
+                hint=f"pack them in one: dsmanager package {ref.name} --together",
+            )
+        newest[ref.name] = entry
+    return {name: _armory_value(newest[name]) for name in sorted(newest)}
+
+
+def _armory_value(entry: Entry) -> dict[str, Any]:
+    return {
+        "sha256": entry.sha256,
+        "size": entry.size,
+        "subdir": entry.subdir[0] if len(entry.subdir) == 1 else list(entry.subdir),
+        "url": None,
+        "version": entry.ref.version,
+    }
+
+
+def _armory_entries(value: Mapping[str, Any], path: Path) -> list[Entry]:
+    entries = []
+    for name, item in value.items():
+        if not isinstance(item, dict) or not isinstance(item.get("version"), str):
+            raise _bad(path, f"entry '{plain(name)}' is neither Armory's nor of schema {SCHEMA}")
+        subdir = item.get("subdir")
+        listed = [subdir] if isinstance(subdir, str) else subdir
+        ref = f"{name}:{item['version']}"
+        archive = f"{name}__{item['version']}__cache.tar.gz"
+        entries.append(_entry(ref, {**item, "subdir": listed, "archive": archive}, path))
+    return entries
+
+
+def _entry(key: str, value: Any, path: Path) -> Entry:
+    def need(holds: bool, what: str) -> None:
+        if not holds:
+            raise _bad(path, f"entry '{plain(key)}': {what}")
+
+    try:
+        ref = Ref.parse(key)
+    except DsmanagerError as error:
+        raise _bad(path, f"entry '{plain(key)}': {error.message}") from error
+    need(ref.version is not None, "the ref has no version")
+    need(isinstance(value, dict), "is not an object")
+    archive, size, sha256 = (value.get(name) for name in ("archive", "size", "sha256"))
+    subdir, remote = value.get("subdir"), value.get("remote")
+    need(isinstance(archive, str) and _is_file_name(archive), "archive is not a plain file name")
+    need(type(size) is int and size >= 0, "size is not a number of bytes")
+    need(is_sha256(sha256), "sha256 is not 64 hexadecimal digits")
+    need(isinstance(subdir, list) and bool(subdir), "subdir is not a list of folders")
+    need(all(_is_subdir(folder, ref.name) for folder in subdir), "subdir leaves the dataset")
+    need(remote is None or isinstance(remote, str), "remote is neither a name nor null")
+    return Entry(ref, archive, size, sha256, tuple(subdir), remote)
+
+
+def _is_file_name(text: str) -> bool:
+    return text.isprintable() and 0 < len(text) <= 255 and "/" not in text and text[0] != "."
+
+
+def _is_subdir(text: Any, name: str) -> bool:
+    """Whether ``text`` is ``<name>/…/<version>`` or ``<name>/.config`` in normal form."""
+    if not isinstance(text, str) or not text.isprintable() or len(text) > 1000:
+        return False
+    parts = PurePosixPath(text).parts
+    if "/".join(parts) != text or ".." in parts or len(parts) < 2 or parts[0] != name:
+        return False
+    return is_version(parts[-1]) or parts[1:] == (".config",)
+
+
+class _RepeatedKeyError(ValueError):
+    pass
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise _RepeatedKeyError(f"has the key '{plain(key)}' twice")
+        table[key] = value
+    return table
+
+
+def _bad(path: Path, problem: str) -> UsageError:
+    return UsageError(f"{path} {problem}", hint=f"mend it, then: dsmanager manifest show ({path})")
