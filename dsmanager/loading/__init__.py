@@ -1,0 +1,1 @@
+"""Opening built datasets: safety first, then TFDS, NumPy or TensorFlow."""
