@@ -1,0 +1,226 @@
+"""How dsmanager talks to S3: one explicit configuration of botocore for every kind of server.
+
+Owns endpoint, addressing, checksums, time-outs and credentials. botocore's own transfer code and
+the CRT client, which ignores the endpoint, are never used. Secrets stay inside botocore: nothing
+here logs, stores or returns one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import threading
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from dsmanager.errors import CredentialsError
+from dsmanager.remotes.failures import translated
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+    from dsmanager.settings import RemoteConfig
+
+__all__ = ["MAX_CONNECTIONS", "Access", "Clients", "no_credentials"]
+
+MAX_CONNECTIONS = 32
+"""Kept open at once; the number of parallel HEAD requests stays below it."""
+
+_CONNECT_TIMEOUT_S = 3
+_CONTROL_READ_TIMEOUT_S = 6  # two attempts of this end before 15 s when a server hangs
+_DOWNLOAD_READ_TIMEOUT_S = 8
+_UPLOAD_READ_TIMEOUT_S = 60  # a store may think for long before it has joined a thousand parts
+_METADATA_TIMEOUT_S = 1
+_DEFAULT_REGION = "us-east-1"
+
+
+class Access(Enum):
+    """Where the credentials come from."""
+
+    SIGNED = "credentials"
+    ANONYMOUS = "anonymous, as the remote says"
+    NONE = "no credentials were found"
+
+
+class Clients:
+    """The botocore clients of one remote, made when they are first needed. Safe between threads."""
+
+    def __init__(self, config: RemoteConfig) -> None:
+        self._config = config
+        self._lock = threading.RLock()
+        self._made: dict[str, S3Client] = {}
+        self._session_made: botocore.session.Session | None = None
+        self._credentials_found: tuple[Access, str] | None = None
+
+    @property
+    def control(self) -> S3Client:
+        """For listings, HEAD and small objects: gives up on a server that hangs within 15 s."""
+        return self._client("control", read_timeout_s=_CONTROL_READ_TIMEOUT_S, attempts=2)
+
+    @property
+    def download(self) -> S3Client:
+        """For reading objects; never retries, for its callers do."""
+        return self._client("download", read_timeout_s=_DOWNLOAD_READ_TIMEOUT_S, attempts=1)
+
+    @property
+    def upload(self) -> S3Client:
+        """For writing objects; never retries, for its callers do."""
+        return self._client("upload", read_timeout_s=_UPLOAD_READ_TIMEOUT_S, attempts=1)
+
+    @property
+    def unsigned(self) -> S3Client:
+        """Sends no credentials, whatever the remote says: sees what everybody sees."""
+        return self._client(
+            "unsigned", read_timeout_s=_CONTROL_READ_TIMEOUT_S, attempts=2, unsigned=True
+        )
+
+    @property
+    def access(self) -> Access:
+        return self._credentials()[0]
+
+    @property
+    def credentials_method(self) -> str:
+        """Where the credentials were found, in botocore's words or as a file's path."""
+        return self._credentials()[1]
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """The endpoint in use; None means AWS.
+
+        ``AWS_ENDPOINT_URL_S3`` and ``AWS_ENDPOINT_URL`` count for a remote that is only a URL: one
+        that is configured says itself where it is.
+        """
+        if self._config.endpoint_url or "://" not in self._config.name:
+            return self._config.endpoint_url
+        if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+            return None
+        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        return named or None
+
+    @property
+    def is_aws(self) -> bool:
+        host = urlsplit(self.endpoint_url or "").hostname
+        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    def close(self) -> None:
+        """Closes the connections; the next request opens new ones."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for client in made.values():
+            client.close()
+
+    def _client(
+        self, kind: str, *, read_timeout_s: int, attempts: int, unsigned: bool = False
+    ) -> S3Client:
+        with self._lock:
+            if kind not in self._made:
+                with translated(self._config, self._config.url):
+                    self._made[kind] = self._make(read_timeout_s, attempts, unsigned)
+            return self._made[kind]
+
+    def _make(self, read_timeout_s: int, attempts: int, unsigned: bool) -> S3Client:
+        signed = not unsigned and self.access is Access.SIGNED
+        checksums: Literal["when_supported", "when_required"]
+        checksums = "when_supported" if self.is_aws else "when_required"
+        config = Config(
+            region_name=self._region(),
+            signature_version=None if signed else UNSIGNED,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            max_pool_connections=MAX_CONNECTIONS,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            request_checksum_calculation=checksums,  # many other stores reject the CRC32 of AWS
+            response_checksum_validation=checksums,
+            ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]
+            tcp_keepalive=True,
+            s3={
+                "addressing_style": "auto" if self.is_aws else "path",
+                "payload_signing_enabled": not self._protects_bytes(),
+            },
+        )
+        return cast(
+            "S3Client",
+            self._session().create_client(
+                "s3",
+                endpoint_url=self.endpoint_url,
+                verify=None if self._config.verify_tls else False,
+                config=config,
+            ),
+        )
+
+    def _protects_bytes(self) -> bool:
+        """Whether bytes are safe on their way without a signature over them: TLS and loopback."""
+        url = urlsplit(self.endpoint_url or "https://")
+        return url.scheme == "https" or _is_loopback(url.hostname or "")
+
+    def _region(self) -> str:
+        found = self._config.region or self._session().get_config_variable("region")
+        return str(found or _DEFAULT_REGION)
+
+    def _session(self) -> botocore.session.Session:
+        if self._session_made is None:
+            session = botocore.session.Session(profile=self._config.profile)
+            session.set_config_variable("metadata_service_timeout", _METADATA_TIMEOUT_S)
+            session.set_config_variable("metadata_service_num_attempts", 1)
+            self._session_made = session
+        return self._session_made
+
+    def _credentials(self) -> tuple[Access, str]:
+        with self._lock, translated(self._config, self._config.url):
+            if self._credentials_found is None:
+                self._credentials_found = self._find_credentials()
+            return self._credentials_found
+
+    def _find_credentials(self) -> tuple[Access, str]:
+        """Gives the session credentials, unless it finds some itself; says which and from where."""
+        if self._config.anonymous:
+            return Access.ANONYMOUS, ""
+        session = self._session()
+        if self._config.credentials_file is not None:
+            session.set_credentials(*_read_credentials_file(self._config))
+            return Access.SIGNED, str(self._config.credentials_file)
+        if found := session.get_credentials():
+            return Access.SIGNED, str(found.method)
+        key = os.environ.get("ARMORY_PRIVATE_S3_ID")
+        secret = os.environ.get("ARMORY_PRIVATE_S3_KEY")
+        if key and secret:
+            session.set_credentials(key, secret)
+            return Access.SIGNED, "ARMORY_PRIVATE_S3_ID"
+        return Access.NONE, ""
+
+
+def no_credentials(config: RemoteConfig) -> CredentialsError:
+    """The error for a request that needs credentials where there are none."""
+    return CredentialsError(
+        f"no credentials for {config.url}",
+        hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or anonymous = true "
+        f"in the remote; then: dsmanager remote check {config.name}",
+    )
+
+
+def _read_credentials_file(config: RemoteConfig) -> tuple[str, str]:
+    path = config.credentials_file
+    assert path is not None
+    try:
+        pair = json.loads(path.read_bytes())
+        return str(pair["access_key"]), str(pair["secret_key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CredentialsError(
+            f"the credentials of remote '{config.name}' cannot be read from {path}",
+            hint=f"start its server again: dsmanager remote serve {config.name}",
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

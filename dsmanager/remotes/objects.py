@@ -1,0 +1,62 @@
+"""What is known about one object in a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dsmanager.hashing import is_sha256
+
+__all__ = ["SHA256_KEY", "RemoteObject"]
+
+SHA256_KEY = "sha256"
+"""The key of the object metadata that holds the sha256 of the whole object."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """One object below the remote's prefix."""
+
+    name: str
+    """The key below the prefix."""
+    size: int
+    etag: str
+    """As the server writes it, with its quotes: changes whenever the content does."""
+    last_modified: str
+    """ISO 8601 in UTC, to the second."""
+    sha256: str | None = None
+    """From the object's metadata; None in listings, which carry none, and where there is none."""
+
+    @classmethod
+    def from_head(cls, name: str, answer: Mapping[str, Any]) -> RemoteObject:
+        """Of an answer to HEAD or GET."""
+        sha256 = answer.get("Metadata", {}).get(SHA256_KEY)
+        return cls(
+            name=name,
+            size=int(answer["ContentLength"]),
+            etag=str(answer.get("ETag", "")),
+            last_modified=_iso(answer.get("LastModified")),
+            sha256=sha256 if is_sha256(sha256) else None,
+        )
+
+    @classmethod
+    def from_listing(cls, name: str, entry: Mapping[str, Any]) -> RemoteObject:
+        """Of one entry of a listing."""
+        return cls(
+            name=name,
+            size=int(entry.get("Size", 0)),
+            etag=str(entry.get("ETag", "")),
+            last_modified=_iso(entry.get("LastModified")),
+        )
+
+    def holds(self, size: int, sha256: str) -> bool:
+        """Whether size and metadata say that this is the content meant."""
+        return self.size == size and self.sha256 == sha256
+
+
+def _iso(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

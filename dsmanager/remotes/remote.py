@@ -1,0 +1,352 @@
+"""One remote: the objects below a prefix of a bucket, and what can be done with them.
+
+Every method raises dsmanager's errors only. Names are keys below the prefix. Nothing here decides
+what ought to be uploaded or downloaded, and nothing trusts an ETag to be a checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from dsmanager.errors import (
+    AlreadyExistsError,
+    CredentialsError,
+    DsmanagerError,
+    TemporaryError,
+    VerificationError,
+    os_errors,
+)
+from dsmanager.files import require_free_bytes
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.remotes.client import Access, Clients, no_credentials
+from dsmanager.remotes.crew import Crew
+from dsmanager.remotes.download import Download
+from dsmanager.remotes.failures import error_code, http_status, translated
+from dsmanager.remotes.objects import RemoteObject
+from dsmanager.remotes.upload import NewObject, Upload
+
+if TYPE_CHECKING:
+    from dsmanager.remotes.checks import CheckStep
+    from dsmanager.settings import RemoteConfig
+
+__all__ = ["Remote", "RemoteObject"]
+
+_HEADS_AT_ONCE = 16
+
+
+class Remote:
+    """A place for archives in an S3 store. Cheap to make: it connects when it is first used."""
+
+    def __init__(self, config: RemoteConfig) -> None:
+        self.config = config
+        self._clients = Clients(config)
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections; it may be used again."""
+        self._clients.close()
+
+    @property
+    def clients(self) -> Clients:
+        """The botocore clients behind it, for ``remote check`` and clean-up."""
+        return self._clients
+
+    def key_of(self, name: str) -> str:
+        return f"{self.config.prefix}/{name}" if self.config.prefix else name
+
+    def url_of(self, name: str) -> str:
+        """``s3://bucket/prefix/name``."""
+        return f"s3://{self.config.bucket}/{self.key_of(name)}"
+
+    def list(self) -> list[RemoteObject]:
+        """Every object directly below the prefix, sorted by name, without metadata."""
+        prefix = self.key_of("")
+        found = []
+        with self._translated(self.config.url):
+            pages = self._clients.control.get_paginator("list_objects_v2").paginate(
+                Bucket=self.config.bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    name = entry["Key"].removeprefix(prefix)
+                    if name and not name.endswith("/"):
+                        found.append(RemoteObject.from_listing(name, entry))
+        return sorted(found, key=lambda obj: obj.name)
+
+    def head(self, name: str) -> RemoteObject | None:
+        """The object with its metadata, or None. Raises NotFoundError when the bucket is absent."""
+        with self._translated(self.url_of(name)):
+            try:
+                return self._head(name)
+            except ClientError as error:
+                self._explain(error)
+                return None
+
+    def heads(self, names: Iterable[str]) -> dict[str, RemoteObject]:
+        """The objects of those names that exist, with metadata; asked for in parallel."""
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            return {}
+        with Crew(min(_HEADS_AT_ONCE, len(wanted)), CancelToken()) as crew:
+            futures = [(name, crew.submit(partial(self.head, name))) for name in wanted]
+            found = {name: crew.result(future) for name, future in futures}
+        return {name: obj for name, obj in found.items() if obj is not None}
+
+    def read_bytes(self, name: str, *, max_bytes: int) -> bytes | None:
+        """The content of a small object; None when it does not exist.
+
+        Raises VerificationError when it is larger than ``max_bytes``.
+        """
+        with self._translated(self.url_of(name)):
+            try:
+                answer = self._clients.control.get_object(
+                    Bucket=self.config.bucket, Key=self.key_of(name)
+                )
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return None
+                raise
+            with answer["Body"] as body:
+                content = body.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise VerificationError(
+                f"{self.url_of(name)} is larger than the {max_bytes:,} bytes it may have",
+                hint=f"look at it, and remove it: dsmanager remote check {self.config.name}",
+            )
+        return content
+
+    def upload_file(
+        self,
+        path: Path,
+        name: str,
+        *,
+        size: int,
+        sha256: str,
+        overwrite: bool = False,
+        public: bool = False,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> RemoteObject:
+        """Sends a file whose size and sha256 are known; it is visible only when they agree.
+
+        Sends nothing when the same content is there already. Raises AlreadyExistsError when other
+        content is there and ``overwrite`` is False, VerificationError when the file is not as
+        recorded, CredentialsError when ``public`` and an unsigned request cannot see the object.
+        """
+        new = NewObject(
+            name, self.key_of(name), size, sha256, "application/octet-stream", overwrite, public
+        )
+        return self._store(new, lambda upload: upload.run(path), progress, cancel)
+
+    def upload_bytes(
+        self,
+        content: bytes,
+        name: str,
+        *,
+        sha256: str | None = None,
+        overwrite: bool = True,
+        public: bool = False,
+        content_type: str = "application/json",
+    ) -> RemoteObject:
+        """Sends a small object, such as a sidecar; otherwise as :meth:`upload_file`."""
+        new = NewObject(
+            name,
+            self.key_of(name),
+            len(content),
+            sha256 or hashlib.sha256(content).hexdigest(),
+            content_type,
+            overwrite,
+            public,
+        )
+        return self._store(new, lambda upload: upload.send(content), Progress(), CancelToken())
+
+    def make_public(self, name: str) -> None:
+        """Lets everybody read an object that is there already.
+
+        Raises CredentialsError when an unsigned request still cannot see it.
+        """
+        self._require_credentials()
+        with self._translated(self.url_of(name)), suppress(ClientError):
+            self._clients.control.put_object_acl(
+                Bucket=self.config.bucket, Key=self.key_of(name), ACL="public-read"
+            )
+        self._require_public(name)
+
+    def download_file(
+        self, obj: RemoteObject, destination: Path, *, progress: Progress, cancel: CancelToken
+    ) -> str:
+        """Writes the object into ``destination``, a temporary path of the caller.
+
+        Returns the sha256 of what arrived. Raises TemporaryError when the object changes meanwhile
+        and NoSpaceError before anything is sent when it cannot fit.
+        """
+        require_free_bytes(destination.parent, obj.size, obj.name)
+        with os_errors(f"write {obj.name}"):
+            descriptor = os.open(destination, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            return self._read(obj, descriptor, progress, cancel)
+        finally:
+            os.close(descriptor)
+
+    def hash_object(self, obj: RemoteObject, *, progress: Progress, cancel: CancelToken) -> str:
+        """Reads the object without saving it; returns its sha256."""
+        return self._read(obj, None, progress, cancel)
+
+    def delete(self, name: str) -> None:
+        """Removes the object; no error when it is not there."""
+        self._require_credentials()
+        with self._translated(self.url_of(name)):
+            self._clients.control.delete_object(Bucket=self.config.bucket, Key=self.key_of(name))
+
+    def is_public(self, name: str) -> bool:
+        """Whether a request without credentials sees the object."""
+        with translated(self.config, self.url_of(name)):
+            try:
+                self._clients.unsigned.head_object(Bucket=self.config.bucket, Key=self.key_of(name))
+            except ClientError as error:
+                if http_status(error) in (400, 401, 403, 404):
+                    return False
+                raise
+        return True
+
+    def check(self, *, read_only: bool = False) -> tuple[CheckStep, ...]:
+        """Tries everything that dsmanager needs of the remote, step by step; raises nothing."""
+        from dsmanager.remotes.checks import check_remote
+
+        return check_remote(self, read_only=read_only)
+
+    def _store(
+        self,
+        new: NewObject,
+        send: Callable[[Upload], str],
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> RemoteObject:
+        """Sends ``new`` unless it is there, reads back what the server says, and publishes it."""
+        self._require_credentials()
+        existing = None if new.overwrite else self.head(new.name)
+        if existing is not None:
+            stored = self._same(existing, new)
+        else:
+            upload = Upload(
+                self._clients.upload, self.config, new, progress=progress, cancel=cancel
+            )
+            stored = self._sent(new, lambda: send(upload))
+        if new.public and existing is not None:
+            self.make_public(new.name)
+        elif new.public:
+            self._require_public(new.name)
+        return stored
+
+    def _sent(self, new: NewObject, send: Callable[[], str]) -> RemoteObject:
+        """Runs ``send`` and reads back. An answer that got lost counts when the object is there."""
+        try:
+            etag = send()
+        except (AlreadyExistsError, TemporaryError) as error:
+            try:
+                stored = self.head(new.name)
+            except DsmanagerError:
+                raise error from None
+            if stored is None or not stored.holds(new.size, new.sha256):
+                raise
+            return stored
+        return self._read_back(new, etag)
+
+    def _read_back(self, new: NewObject, etag: str) -> RemoteObject:
+        stored = self.head(new.name)
+        if stored is not None and stored.holds(new.size, new.sha256):
+            return stored
+        url = self.url_of(new.name)
+        if stored is None or stored.etag != etag:
+            raise TemporaryError(
+                f"{url} was replaced or removed by somebody while it was uploaded",
+                hint="see what is there: dsmanager list",
+            )
+        self.delete(new.name)
+        kept = "size" if stored.size != new.size else "metadata"
+        raise VerificationError(
+            f"{url} was removed again: the server did not keep its {kept}",
+            hint=f"see what this server can do: dsmanager remote check {self.config.name}",
+        )
+
+    def _same(self, existing: RemoteObject, new: NewObject) -> RemoteObject:
+        if existing.holds(new.size, new.sha256):
+            return existing
+        raise AlreadyExistsError(
+            f"{self.url_of(new.name)} exists with other content",
+            hint="replace it: dsmanager upload --overwrite",
+        )
+
+    def _require_public(self, name: str) -> None:
+        if self.is_public(name):
+            return
+        bucket = self.config.bucket
+        resource = f"arn:aws:s3:::{bucket}/{self.key_of('*')}"
+        raise CredentialsError(
+            f"{self.url_of(name)} is uploaded, but not public",
+            hint="let the bucket's policy allow everybody (Principal '*') the action s3:GetObject "
+            f"on {resource}: aws s3api put-bucket-policy --bucket {bucket} --policy FILE",
+        )
+
+    def _read(
+        self, obj: RemoteObject, descriptor: int | None, progress: Progress, cancel: CancelToken
+    ) -> str:
+        with self._translated(self.url_of(obj.name)):
+            return Download(
+                self._clients.download,
+                self.config,
+                self.key_of(obj.name),
+                obj,
+                descriptor=descriptor,
+                progress=progress,
+                cancel=cancel,
+            ).run()
+
+    def _head(self, name: str) -> RemoteObject:
+        answer = self._clients.control.head_object(Bucket=self.config.bucket, Key=self.key_of(name))
+        return RemoteObject.from_head(name, answer)
+
+    def _explain(self, error: ClientError) -> None:
+        """Raises why HEAD failed: its answer has no body, so that a listing has to say.
+
+        Returns when only the object is absent.
+        """
+        absent = http_status(error) == 404
+        if not absent and http_status(error) not in (301, 307, 400, 401, 403):
+            raise error
+        try:
+            self._clients.control.list_objects_v2(Bucket=self.config.bucket, MaxKeys=1)
+        except ClientError as reason:
+            if not absent or error_code(reason) != "AccessDenied":
+                raise
+        else:
+            if not absent:
+                raise error
+
+    def _require_credentials(self) -> None:
+        if self._clients.access is Access.NONE:
+            raise no_credentials(self.config)
+
+    @contextmanager
+    def _translated(self, url: str) -> Iterator[None]:
+        """As :func:`translated`; refused for want of any credentials is said as that."""
+        try:
+            with translated(self.config, url):
+                yield
+        except CredentialsError as error:
+            if self._clients.access is Access.NONE:
+                raise no_credentials(self.config) from error
+            raise
