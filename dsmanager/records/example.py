@@ -32,6 +32,7 @@ _VARINT, _BYTES, _FOUR = 0, 2, 5
 _KINDS = {1: "bytes", 2: "float", 3: "int"}
 _UNPACKED = {"bytes": _BYTES, "float": _FOUR, "int": _VARINT}
 _MAX_VARINT_BITS = 64
+_CONTINUED = bytes(range(0x80, 0x100))  # bytes of a varint that are not its last
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class RawFeature:
 
     kind: str = ""
     chunks: list[memoryview] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many values there are, found without decoding them."""
+        if self.kind == "int":
+            return sum(len(bytes(chunk).translate(None, _CONTINUED)) for chunk in self.chunks)
+        if self.kind == "float":
+            return sum(len(chunk) // 4 for chunk in self.chunks)
+        return len(self.chunks)
 
     def values(self) -> list[bytes] | list[float] | list[int]:
         """Raises VerificationError when a chunk does not hold whole values."""
@@ -170,5 +180,5 @@ def _float32s(chunk: memoryview) -> Iterator[float]:
 def _damaged(what: str) -> VerificationError:
     return VerificationError(
         f"a record is no tf.train.Example: it has {what}",
-        hint="check the whole dataset: dsmanager verify --deep",
+        hint="check the whole dataset: dsmanager verify",
     )

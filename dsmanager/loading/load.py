@@ -1,0 +1,53 @@
+"""The one entry to loading: a version folder in, ``(info, ds)`` out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dsmanager.errors import UsageError
+from dsmanager.loading.open import checked, open_builder
+
+__all__ = ["FRAMEWORKS", "load_directory"]
+
+FRAMEWORKS = ("tf", "numpy")
+
+
+def load_directory(
+    version_dir: Path, *, split: str | None = None, framework: str = "tf"
+) -> tuple[Any, Any]:
+    """Opens ``<data_dir>/<name>[/<config>]/<version>`` as ``(info, ds)``.
+
+    ``info`` is TFDS's DatasetInfo. ``ds`` is one dataset for a split string, a dict of them by
+    split name without one: ``tf.data.Dataset`` for the framework "tf", ``NumpySplit`` for "numpy".
+    The folder is checked first: complete, and nothing in it that would run code.
+
+    Raises UsageError for an unknown framework or a split string that cannot be read, NotFoundError
+    for a folder without a dataset or an unknown split, VerificationError for damaged or unsafe
+    data, DsmanagerError when the framework is not installed or cannot decode a feature.
+    """
+    if framework not in FRAMEWORKS:
+        raise UsageError(
+            f"'{framework}' is no framework",
+            hint=f'use one of {", ".join(FRAMEWORKS)}: dsmanager.load(REF, framework="numpy")',
+        )
+    built = checked(Path(version_dir))
+    if framework == "tf":
+        from dsmanager.loading.tensorflow import require_tensorflow
+
+        require_tensorflow()
+    builder = open_builder(built)
+    if split is not None:
+        return builder.info, _open_split(builder, split, framework)
+    splits = {name: _open_split(builder, name, framework) for name in builder.info.splits}
+    return builder.info, splits
+
+
+def _open_split(builder: Any, split: str, framework: str) -> Any:
+    if framework == "tf":
+        from dsmanager.loading.tensorflow import tensorflow_split
+
+        return tensorflow_split(builder, split)
+    from dsmanager.loading.numpy import numpy_split
+
+    return numpy_split(builder.info, split)
