@@ -137,11 +137,13 @@ class Remote:
         sha256: str,
         overwrite: bool = False,
         public: bool = False,
+        before_visible: Callable[[], object] | None = None,
         progress: Progress,
         cancel: CancelToken,
     ) -> RemoteObject:
         """Sends a file whose size and sha256 are known; it is visible only when they agree.
 
+        ``before_visible`` is called once the bytes were found right, before the object can be seen.
         Sends nothing when the same content is there already. Raises AlreadyExistsError when other
         content is there and ``overwrite`` is False, VerificationError when the file is not as
         recorded, CredentialsError when ``public`` and an unsigned request cannot see the object.
@@ -149,7 +151,7 @@ class Remote:
         new = NewObject(
             name, self.key_of(name), size, sha256, "application/octet-stream", overwrite, public
         )
-        return self._store(new, lambda upload: upload.run(path), progress, cancel)
+        return self._store(new, lambda upload: upload.run(path), before_visible, progress, cancel)
 
     def upload_bytes(
         self,
@@ -171,7 +173,9 @@ class Remote:
             overwrite,
             public,
         )
-        return self._store(new, lambda upload: upload.send(content), Progress(), CancelToken())
+        return self._store(
+            new, lambda upload: upload.send(content), None, Progress(), CancelToken()
+        )
 
     def make_public(self, name: str) -> None:
         """Lets everybody read an object that is there already.
@@ -232,6 +236,7 @@ class Remote:
         self,
         new: NewObject,
         send: Callable[[Upload], str],
+        before_visible: Callable[[], object] | None,
         progress: Progress,
         cancel: CancelToken,
     ) -> RemoteObject:
@@ -242,7 +247,12 @@ class Remote:
             stored = self._same(existing, new)
         else:
             upload = Upload(
-                self._clients.upload, self.config, new, progress=progress, cancel=cancel
+                self._clients.upload,
+                self.config,
+                new,
+                before_visible=before_visible,
+                progress=progress,
+                cancel=cancel,
             )
             stored = self._sent(new, lambda: send(upload))
         if new.public and existing is not None:

@@ -69,6 +69,7 @@ class Upload:
         config: RemoteConfig,
         new: NewObject,
         *,
+        before_visible: Callable[[], object] | None = None,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
@@ -83,6 +84,7 @@ class Upload:
         }
         self._acl: dict[str, Any] = {"ACL": "public-read"} if new.public else {}
         self._condition: dict[str, Any] = {} if new.overwrite else {"IfNoneMatch": "*"}
+        self._before_visible = before_visible
         self._progress = progress
         self._cancel = cancel
 
@@ -99,6 +101,7 @@ class Upload:
     def send(self, content: memoryview | bytes) -> str:
         """Sends ``content`` in one request."""
         self._require_sha256(hashlib.sha256(content).hexdigest())
+        self._announce()
         with Crew(1, self._cancel) as crew:
             request = partial(crew.retried, partial(self._put, crew, content))
             return self._named(lambda: crew.result(crew.submit(request)))
@@ -148,6 +151,7 @@ class Upload:
                 {"PartNumber": number, "ETag": crew.result(etag)}
                 for number, etag in enumerate(etags, 1)
             ]
+            self._announce()
             finish = partial(self._complete, target, parts)
             return crew.result(crew.submit(partial(crew.retried, finish)))
 
@@ -209,6 +213,10 @@ class Upload:
     def _require_sha256(self, found: str) -> None:
         if found != self._new.sha256:
             raise self._not_as_recorded("its sha256 is not the recorded one")
+
+    def _announce(self) -> None:
+        if self._before_visible is not None:
+            self._before_visible()
 
     def _not_as_recorded(self, problem: str) -> VerificationError:
         return VerificationError(
