@@ -1,0 +1,181 @@
+"""The child process that runs builder code: ``python -m dsmanager.building.child REQUEST EVENTS``.
+
+Both arguments are descriptors. The request is one line of JSON; the answer is lines of JSON with
+progress, then one result or error. The child writes only below the folders that the request names,
+and it ends, with all that it started, when the process that asked for it ends.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from dsmanager.errors import DsmanagerError, NoSpaceError, from_os_error
+from dsmanager.progress import Progress
+from dsmanager.text import plain, redact
+
+__all__ = ["main"]
+
+_SAMPLE_S = 0.2
+_PR_SET_PDEATHSIG = 1
+_MAX_MESSAGE_LETTERS = 500
+
+
+def main() -> NoReturn:
+    request_fd, events_fd = int(sys.argv[1]), int(sys.argv[2])
+    for descriptor in (request_fd, events_fd):
+        os.set_inheritable(descriptor, False)
+    request = json.loads(_read_line(request_fd))
+    _end_with_parent(request_fd, events_fd, request["parent_pid"])
+    builtins.input = _refuse_input
+    events = _Events(events_fd)
+    try:
+        events.send({"result": _run(request, events.progress)})
+    except BaseException as error:
+        traceback.print_exc()
+        events.send({"error": _described(error)})
+    sys.stdout.flush()
+    os._exit(0)  # threads that a builder left running must not keep the process
+
+
+def _run(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from dsmanager.building import generate
+
+    verbs: dict[str, Callable[..., dict[str, Any]]] = {
+        "build": generate.build,
+        "describe": generate.describe,
+    }
+    return verbs[request["verb"]](request, progress)
+
+
+class _Events:
+    """Sends progress a few times a second, and whatever else is to be said."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.progress = Progress()
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._sent: list[Any] = []
+        self._closed = threading.Event()
+        threading.Thread(target=self._sample, daemon=True).start()
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Sends the last word: the counters as they stand, then ``event``."""
+        self._closed.set()
+        self._send_progress()
+        self._write(event)
+
+    def _sample(self) -> None:
+        while not self._closed.wait(_SAMPLE_S):
+            self._send_progress()
+
+    def _send_progress(self) -> None:
+        now = self.progress.snapshot()
+        counters = [now.phase, now.bytes_done, now.bytes_total, now.items_done, now.items_total]
+        if counters != self._sent and now.phase:
+            self._sent = counters
+            self._write({"progress": [*counters, now.item_unit]})
+
+    def _write(self, event: dict[str, Any]) -> None:
+        data = memoryview(json.dumps(event).encode() + b"\n")
+        with self._lock:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+
+def _read_line(descriptor: int) -> bytes:
+    """The request's line; nothing follows it, and the guard waits for the end of the pipe."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            raise SystemExit("the process that asked for this has ended")
+        line += chunk
+    return bytes(line)
+
+
+def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
+    """Starts the guard, a fork that ends this whole session once the parent or this process ends.
+
+    The kernel tells (Linux) and so does the end of the request's pipe (everywhere).
+    """
+    _signal_at_parents_death(signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        raise SystemExit("the process that asked for this has ended")
+    child_pid = os.getpid()
+    if os.fork():
+        os.close(request_fd)
+        return
+    try:
+        signal.signal(signal.SIGUSR1, _kill_session)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _signal_at_parents_death(signal.SIGUSR1)
+        os.close(events_fd)
+        if os.getppid() == child_pid:
+            os.read(request_fd, 1)
+    finally:
+        _kill_session()
+
+
+def _signal_at_parents_death(number: signal.Signals) -> None:
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def _kill_session(*_: object) -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+def _refuse_input(prompt: object = "") -> str:
+    raise DsmanagerError(f"the builder asks for an answer, and nobody is there: {prompt}")
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    """An error as plain values: ours as it is, any other by its type and the last line it says."""
+    for cause in _causes(error):
+        if isinstance(cause, DsmanagerError):
+            kind = next(
+                base for base in type(cause).__mro__ if base.__module__ == "dsmanager.errors"
+            )
+            return _event(kind.__name__, cause.message, cause.hint)
+    full = (errno.ENOSPC, errno.EDQUOT)
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in full:
+            ours = from_os_error(cause, "build")
+            return _event(NoSpaceError.__name__, ours.message, ours.hint)
+    hint = None
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        wanted = "'dsmanager[tf]'" if package == "tensorflow" else package
+        hint = f"install what the builder needs: pip install {wanted}"
+    return _event("DsmanagerError", f"the builder failed: {type(error).__name__}: {error}", hint)
+
+
+def _event(kind: str, message: str, hint: str | None) -> dict[str, Any]:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    text = plain(redact(" ".join(lines)))
+    if len(text) > _MAX_MESSAGE_LETTERS:
+        half = _MAX_MESSAGE_LETTERS // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return {"kind": kind, "message": text, "hint": hint}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """``error`` and what it was raised from, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The ``dl_manager`` that builders get: TFDS's, with our transfers, checks and extraction inside.
+
+Where files are kept, what they are called, when a file of the manual folder is used and that URLs
+without a recorded checksum are allowed, all follow TFDS, whose download folder can be shared. What
+is kept is hashed again before it is used.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import secrets
+import shutil
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from etils import epath
+from tensorflow_datasets.core import units
+from tensorflow_datasets.core.download import checksums, download_manager, extractor
+from tensorflow_datasets.core.download import resource as resource_lib
+from tensorflow_datasets.core.utils.lazy_imports_utils import promise
+
+from dsmanager.building.fetch import Meter, fetch
+from dsmanager.errors import NotFoundError, VerificationError
+from dsmanager.progress import Progress
+from dsmanager.text import plain, redact
+
+__all__ = ["Downloads", "ManualFolderError"]
+
+_PARALLEL_DOWNLOADS = 8
+_BROKEN = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
+class ManualFolderError(NotFoundError, AssertionError):
+    """The manual folder is not there or empty; TFDS's builders expect an AssertionError."""
+
+
+class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS has no types
+    """Adds to ``progress``; keeps unfinished files in ``partial_dir`` only."""
+
+    def __init__(self, *, partial_dir: Path, progress: Progress, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._partial_dir = partial_dir
+        self._meter = Meter(progress)
+        self._pool = ThreadPoolExecutor(_PARALLEL_DOWNLOADS)
+        self._extracting = threading.Lock()
+        self._extracted: dict[Path, Path] = {}
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """TFDS's UrlInfo (size, checksum) of every URL that was used."""
+        return dict(sorted(self._recorded_url_infos.items()))
+
+    @property
+    def _downloader(self) -> Any:
+        return _Silent()
+
+    _extractor = _downloader
+
+    @cached_property
+    def manual_dir(self) -> Any:
+        folder = self._manual_dir
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+        wanted = " ".join((self._manual_dir_instructions or "").split())
+        raise ManualFolderError(
+            f"{self._dataset_name} is built from files that you fetch yourself, and {folder} "
+            f"has none. {plain(wanted)}".strip(),
+            hint=f"dsmanager build {self._dataset_name} --manual-dir FOLDER",
+        )
+
+    def iter_archive(self, resource: Any) -> Iterator[tuple[str, BinaryIO]]:
+        """Yields (relative path, file) of each file in an archive; unsafe names are left out."""
+        if not isinstance(resource, resource_lib.Resource):
+            resource = resource_lib.Resource(path=resource)
+        return _members(resource.path, resource.extract_method)
+
+    def _get_checksum_dl_result(self, resource: Any, legacy_mode: bool = False) -> Any:
+        return self._whole(super()._get_checksum_dl_result(resource, legacy_mode))
+
+    def _get_url_dl_result(self, resource: Any, legacy_mode: bool = False) -> Any:
+        with suppress(ValueError, KeyError, TypeError):  # an INFO file that cannot be read
+            return self._whole(super()._get_url_dl_result(resource, legacy_mode))
+        return None
+
+    def _whole(self, result: Any) -> Any:
+        """A kept download if it still is what was recorded, else None: it is fetched again."""
+        if result is None or checksums.compute_url_info(result.path) != result.url_info:
+            return None
+        return result
+
+    def _download(self, resource: Any) -> Any:
+        return promise.Promise.resolve(self._pool.submit(self._fetch, resource))
+
+    def _fetch(self, resource: Any) -> Any:
+        url = resource.url
+        fetched = fetch(url, self._partial_dir, meter=self._meter)
+        info = checksums.UrlInfo(
+            size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
+        )
+        self._register_or_validate_checksums(url=url, url_info=info, path=fetched.path)
+        known = info.checksum if self._is_checksum_registered(url=url) else None
+        final = self._get_dl_path(resource, known)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # what an older file said of itself
+            resource_lib.get_info_path(final).unlink()
+        os.replace(fetched.path, final)
+        resource_lib.write_info_file(
+            url=url,
+            path=final,
+            dataset_name=self._dataset_name,
+            original_fname=fetched.filename,
+            url_info=info,
+        )
+        return final
+
+    def _register_or_validate_checksums(self, url: str, url_info: Any, path: Any) -> None:
+        try:
+            super()._register_or_validate_checksums(url=url, url_info=url_info, path=path)
+        except download_manager.NonMatchingChecksumError as error:
+            expected = self._url_infos[url]
+            where = "" if Path(path).parent == self._partial_dir else f" (as {path})"
+            raise VerificationError(
+                f"{redact(url)}{where} is not what checksums.tsv records: sha256 "
+                f"{url_info.checksum} of {int(url_info.size):,} bytes instead of "
+                f"{expected.checksum} of {int(expected.size):,}",
+                hint="fetch a good copy, then: dsmanager build "
+                f"{self._dataset_name} --manual-dir FOLDER",
+            ) from error
+
+    def _extract(self, resource: Any) -> Any:
+        """What was unpacked of a download is used again; a manual archive is unpacked each time,
+        because nothing tells that it has not changed.
+        """
+        if not isinstance(resource, resource_lib.Resource):
+            resource = resource_lib.Resource(path=resource)
+        method, path = resource.extract_method, Path(resource.path)
+        if method == resource_lib.ExtractMethod.NO_EXTRACT:
+            return promise.Promise.resolve(resource.path)
+        ours = path.is_relative_to(self._download_dir) and self._manual_dir not in path.parents
+        folder = Path(self._extract_dir) if ours else self._partial_dir / "manual"
+        target = folder / f"{method.name}.{path.name}"
+        with self._extracting:
+            if target not in self._extracted:
+                if self._force_extraction or not target.exists():
+                    _unpack(path, method, target, self._partial_dir)
+                self._extracted[target] = target
+        return promise.Promise.resolve(epath.Path(target))
+
+
+class _Silent:
+    """Takes the place of TFDS's downloader and extractor, whose bars are all that is called."""
+
+    @contextmanager
+    def tqdm(self) -> Iterator[None]:
+        yield
+
+    def increase_tqdm(self, url_info: Any) -> None:
+        """A kept file needs no transfer, and counts as none."""
+
+
+def _unpack(archive: Path, method: Any, target: Path, partial_dir: Path) -> None:
+    """Unpacks file by file, and shows the whole tree (or the one file) at once."""
+    staged = partial_dir / secrets.token_hex(8)
+    partial_dir.mkdir(parents=True, exist_ok=True)
+    if method not in (resource_lib.ExtractMethod.GZIP, resource_lib.ExtractMethod.BZIP2):
+        staged.mkdir()
+    for name, file in _members(archive, method):
+        path = staged / name if name else staged
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb") as copy, _named(archive):
+            shutil.copyfileobj(file, copy, 1 << 20)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        os.rename(target, partial_dir / secrets.token_hex(8))
+    os.rename(staged, target)
+
+
+def _members(path: Any, method: Any) -> Iterator[tuple[str, BinaryIO]]:
+    """TFDS's walk through an archive: no absolute, climbing or hidden names, links by content."""
+    with _named(path):
+        yield from extractor.iter_archive(path, method)
+
+
+@contextmanager
+def _named(path: Any) -> Iterator[None]:
+    """Whatever a broken archive raises leaves as one error that names it."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise VerificationError(
+            f"{path} cannot be unpacked: {error or type(error).__name__}",
+            hint="fetch a good copy, then: dsmanager build NAME --manual-dir FOLDER",
+        ) from error

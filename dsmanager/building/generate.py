@@ -1,0 +1,160 @@
+"""The child's two verbs: describe a builder, and build with it. Runs TFDS and builder code."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from dsmanager.building import loader, seams
+from dsmanager.building.provenance import code_sha256, provenance
+from dsmanager.built import PROVENANCE
+from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
+from dsmanager.files import write_json
+from dsmanager.progress import Progress
+from dsmanager.text import plain
+
+__all__ = ["build", "describe"]
+
+_FORMATS = ("tfrecord", "array_record")
+
+
+def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """What a builder says of itself, without its data."""
+    cls = _load(request, progress)
+    from tensorflow_datasets.core.dataset_builder import canonical_version_for_config
+
+    builder = _construct(cls, None, request["stage"])
+    configs = {config.name: config for config in reversed(cls.BUILDER_CONFIGS)}
+    return {
+        "name": cls.name,
+        "default_config": builder.builder_config_name,
+        "versions": {
+            name: str(canonical_version_for_config(cls, config))
+            for name, config in reversed(configs.items())
+        }
+        or {"": str(builder.version)},
+        "code_sha256": _code(cls),
+        "description": builder.info.description,
+        "homepage": next(iter(builder.info.as_proto.location.urls), ""),
+        "citation": builder.info.citation,
+        "license": builder.info.redistribution_info.license,
+        "manual_instructions": cls.MANUAL_DOWNLOAD_INSTRUCTIONS or "",
+    }
+
+
+def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Builds one config below ``request["stage"]``; nothing else but the downloads is written."""
+    if request["file_format"] not in _FORMATS:
+        raise UsageError(f"files can be {' or '.join(_FORMATS)}", hint="--format tfrecord")
+    cls = _load(request, progress)
+    builder = _construct(cls, request["config"], request["stage"])
+    _check_features(builder)
+    downloads: list[Any] = []
+
+    def make_downloads(**_: Any) -> Any:
+        from dsmanager.building.downloads import Downloads
+
+        downloads.append(_downloads(Downloads, builder, request, progress))
+        return downloads[0]
+
+    builder._make_download_manager = make_downloads
+    _forget_accesses(builder.info)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        file_format=request["file_format"],
+    )
+    _require_examples(builder.info.splits)
+    manager = downloads[0]
+    tree = Path(builder.data_dir)
+    write_json(
+        tree / PROVENANCE,
+        provenance(builder, _code(cls), manager.sources, tfds.__version__),
+    )
+    default = builder.get_default_builder_config()
+    return {
+        "name": builder.name,
+        "config": builder.builder_config_name,
+        "version": str(builder.version),
+        "tree": str(tree),
+        "default_config": default.name if default is not None else None,
+        "download_bytes": int(manager.downloaded_size),
+    }
+
+
+def _load(request: dict[str, Any], progress: Progress) -> Any:
+    seams.install(progress)
+    file = Path(request["file"]) if request["file"] else None
+    return loader.load_class(request["origin"], request["name"], file)
+
+
+def _construct(cls: Any, config: str | None, stage: str) -> Any:
+    """The builder of ``config`` (None: the default one). Raises NotFoundError with near names."""
+    configs = [each.name for each in cls.BUILDER_CONFIGS]
+    if config is not None and config not in configs:
+        near = difflib.get_close_matches(config, configs, n=3) or configs[:5]
+        known = f"has {', '.join(near)}" if configs else "has no configs"
+        raise NotFoundError(
+            f"{cls.name} has no config {plain(config)!r}; it {known}",
+            hint=f"dsmanager build {cls.name}{'/' + near[0] if near else ''}",
+        )
+    return cls(data_dir=stage, config=config)
+
+
+def _code(cls: Any) -> str:
+    checksums = cls._checksums_path
+    known = Path(checksums) if checksums is not None and checksums.exists() else None
+    return code_sha256(Path(cls.code_path), cls.name, known)
+
+
+def _check_features(builder: Any) -> None:
+    """Nothing is built that could not be loaded again."""
+    from google.protobuf import json_format  # type: ignore[import-untyped]
+
+    from dsmanager.loading.safety import check_features
+
+    if builder.info.features is None:
+        raise DsmanagerError(f"the builder of {builder.name} names no features")
+    proto = builder.info.features.to_proto()
+    try:
+        check_features(json.loads(json_format.MessageToJson(proto)))
+    except VerificationError as error:
+        raise DsmanagerError(
+            f"what {builder.name} builds could not be loaded: {error.message}",
+            hint="use features of tensorflow_datasets only; see docs/builders.md",
+        ) from error
+
+
+def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progress) -> Any:
+    download_dir = Path(request["download_dir"])
+    return kind(
+        partial_dir=Path(request["partial_dir"]),
+        progress=progress,
+        download_dir=download_dir,
+        manual_dir=request["manual_dir"] or download_dir / "manual",
+        manual_dir_instructions=builder.MANUAL_DOWNLOAD_INSTRUCTIONS,
+        url_infos=builder.url_infos,
+        dataset_name=builder.name,
+        force_download=request["fresh_downloads"],
+        force_extraction=request["fresh_downloads"],
+    )
+
+
+def _forget_accesses(info: Any) -> None:
+    """TFDS would record when and at which path each source was read: not part of the data."""
+    for name in ("add_file_data_source_access", "add_url_access", "add_sql_data_source_access"):
+        setattr(info, name, lambda *_, **__: None)
+    if hasattr(info, "add_tfds_data_source_access"):
+        info.add_tfds_data_source_access = lambda *_, **__: None
+
+
+def _require_examples(splits: Any) -> None:
+    empty = [name for name, split in splits.items() if not split.num_examples]
+    if empty or not splits:
+        raise DsmanagerError(
+            f"split {empty[0]}: no examples" if empty else "the builder made no splits",
+            hint="check what the builder reads, for example its --manual-dir",
+        )

@@ -1,0 +1,89 @@
+"""Imports a builder's class, in the child process, under a module name that tells no place.
+
+``dataset_info.json`` records the module: a catalogue builder has its real one, a user's has
+``user_builders.<name>.<file stem>`` wherever its file lies. Relative imports and sibling modules
+work. This module must never run in the process that a user talks to.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from dsmanager.errors import UsageError
+
+__all__ = ["load_class"]
+
+_PACKAGE = "user_builders"
+_DSMANAGER = Path(__file__).absolute().parents[1]
+
+
+def load_class(origin: str, name: str, file: Path | None) -> Any:
+    """The one concrete builder class of a source; whatever its code raises passes through.
+
+    Raises UsageError when there is none, more than one, or one of another name.
+    """
+    from tensorflow_datasets.core import registered
+
+    if origin == "tfds" or file is None:
+        return registered.imported_builder_cls(name)
+    module = _catalogue_module(file) if origin == "catalogue" else _user_module(name, file)
+    with registered.skip_registration():
+        importlib.import_module(module)
+    cls = _only_class(registered._MODULE_TO_DATASETS.get(module, []), file)
+    if cls.name != name:
+        raise UsageError(
+            f"{file}: the class {cls.__name__} builds {cls.name!r}, but the file says {name!r}",
+            hint="give file and class the same name, then: dsmanager build --path FILE",
+        )
+    # TFDS would look for checksums.tsv and README.md beside the top package instead.
+    from etils import epath
+
+    cls.pkg_dir_path = epath.Path(file.parent)
+    cls.code_path = epath.Path(file)
+    return cls
+
+
+def _only_class(classes: list[Any], file: Path) -> Any:
+    concrete = [cls for cls in classes if not inspect.isabstract(cls)]
+    if len(concrete) == 1:
+        return concrete[0]
+    found = ", ".join(cls.__name__ for cls in concrete) or "none"
+    raise UsageError(
+        f"{file} must define exactly one concrete builder class, and defines {found}",
+        hint="a class with _info, _split_generators and _generate_examples; see docs/builders.md",
+    )
+
+
+def _catalogue_module(file: Path) -> str:
+    return ".".join(file.relative_to(_DSMANAGER.parent).with_suffix("").parts)
+
+
+def _user_module(name: str, file: Path) -> str:
+    """Makes the packages around a user's file known and returns the module's full name."""
+    top = types.ModuleType(_PACKAGE)
+    top.__path__ = []
+    sys.modules[_PACKAGE] = top
+    folder = file.parent
+    package_name = f"{_PACKAGE}.{name}"
+    init = folder / "__init__.py"
+    if folder.name == name and init.is_file():
+        spec = importlib.util.spec_from_file_location(
+            package_name, init, submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[package_name] = package
+        spec.loader.exec_module(package)
+    else:
+        package = types.ModuleType(package_name)
+        package.__path__ = [str(folder)]
+        sys.modules[package_name] = package
+    sys.path.append(str(folder))  # for ``import helpers`` beside the builder; last, to hide nothing
+    return f"{package_name}.{file.stem}"

@@ -1,0 +1,177 @@
+"""The parent's side of a child process that runs builder code.
+
+Owns starting it, following its events, stopping it and saying how it ended. The child is a session
+of its own, reads its request from a pipe that stays open as long as this process lives, and reports
+on another one; what the builder prints goes to a log. This module never imports a builder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from dsmanager import errors
+from dsmanager.building.environment import child_environment
+from dsmanager.errors import DsmanagerError, os_errors
+from dsmanager.progress import CancelToken, Progress
+
+__all__ = ["run_child"]
+
+_CHILD = "dsmanager.building.child"
+_POLL_S = 0.1
+_GRACE_S = 1.0
+
+
+def run_child(
+    request: Mapping[str, Any],
+    *,
+    scratch: Path,
+    log_path: Path,
+    progress: Progress,
+    cancel: CancelToken,
+) -> dict[str, Any]:
+    """Runs one request and returns the child's result; ``scratch`` is its working folder.
+
+    Raises the error that the child reports, a DsmanagerError when it dies without one, and
+    CancelledError, within two seconds, when ``cancel`` is set.
+    """
+    with ExitStack() as stack:
+        request_read, request_write = os.pipe()
+        stack.callback(os.close, request_write)
+        events_read, events_write = os.pipe()
+        stack.callback(os.close, events_read)
+        try:
+            process = _start(request_read, events_write, scratch, log_path)
+        finally:
+            os.close(request_read)
+            os.close(events_write)
+        stack.callback(_stop, process)
+        line = json.dumps({**request, "parent_pid": os.getpid()}).encode() + b"\n"
+        with suppress(BrokenPipeError):  # it died already: following it will say why
+            os.write(request_write, line)
+        return _Follower(process, events_read, log_path, progress, cancel).result()
+
+
+def _start(
+    request_fd: int, events_fd: int, scratch: Path, log_path: Path
+) -> subprocess.Popen[bytes]:
+    with os_errors("start the builder's process"):
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(log_path, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", _CHILD, str(request_fd), str(events_fd)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=scratch,
+                env=child_environment(os.environ, scratch),
+                pass_fds=(request_fd, events_fd),
+                start_new_session=True,
+            )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends the whole session of the child, politely for a second."""
+    if process.poll() is not None:
+        return
+    for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+            return
+
+
+class _Follower:
+    """Reads a child's events until it ends."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        events_fd: int,
+        log_path: Path,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> None:
+        self._process = process
+        self._events_fd = events_fd
+        self._log_path = log_path
+        self._progress = progress
+        self._cancel = cancel
+        self._result: dict[str, Any] | None = None
+        self._phase = ""
+
+    def result(self) -> dict[str, Any]:
+        pending = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events_fd, selectors.EVENT_READ)
+            while True:
+                self._cancel.check()
+                if not selector.select(_POLL_S):
+                    continue
+                chunk = os.read(self._events_fd, 1 << 16)
+                if not chunk:
+                    break
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    self._take(json.loads(line))
+        while self._process.poll() is None:
+            self._cancel.wait(_POLL_S)
+        if self._result is None:
+            raise self._death(self._process.returncode)
+        return self._result
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if "progress" in event:
+            self._show(*event["progress"])
+        elif "result" in event:
+            self._result = event["result"]
+        elif "error" in event:
+            raise self._error(**event["error"])
+
+    def _show(
+        self,
+        phase: str,
+        bytes_done: int,
+        bytes_total: int | None,
+        items_done: int,
+        items_total: int | None,
+        item_unit: str,
+    ) -> None:
+        if phase != self._phase:
+            self._phase = phase
+            self._progress.start_phase(phase, item_unit=item_unit)
+        self._progress.set_bytes(bytes_done, bytes_total)
+        self._progress.set_items(items_done, items_total)
+
+    def _error(self, kind: str, message: str, hint: str | None) -> DsmanagerError:
+        found = getattr(errors, kind, DsmanagerError)
+        error: DsmanagerError = found(message, hint=hint or self._log_hint())
+        return error
+
+    def _death(self, return_code: int) -> DsmanagerError:
+        if return_code >= 0:
+            how = f"ended with exit code {return_code} before it was done"
+        else:
+            how = f"was killed by {_signal_name(-return_code)}"
+            if -return_code == signal.SIGKILL:
+                how += ", as the system does when memory runs out"
+        return DsmanagerError(f"the builder's process {how}", hint=self._log_hint())
+
+    def _log_hint(self) -> str:
+        return f"see what it printed: less '{self._log_path}'"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

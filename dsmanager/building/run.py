@@ -1,0 +1,148 @@
+"""Describing and building, as the rest of dsmanager asks for it. Never imports TFDS.
+
+The caller holds the ref's lock, makes the stage and moves the finished tree into place; a build
+writes below the stage and the download folder only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsmanager.building.process import run_child
+from dsmanager.building.verify import verify_records
+from dsmanager.built import BuiltDataset
+from dsmanager.catalog.find import BuilderSource
+from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref
+
+__all__ = ["BuilderDescription", "StagedBuild", "build", "describe"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderDescription:
+    """What a builder says of itself. ``versions`` is by config, or under "" when it has none."""
+
+    name: str
+    default_config: str | None
+    versions: Mapping[str, str]
+    code_sha256: str
+    description: str
+    homepage: str
+    citation: str
+    license: str
+    manual_instructions: str
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        return tuple(config for config in self.versions if config)
+
+    @property
+    def version(self) -> str:
+        """The version of the default config."""
+        return self.versions[self.default_config or ""]
+
+    def ref(self, config: str | None = None) -> Ref:
+        """What a build of ``config`` (None: the default one) makes. KeyError for an unknown one."""
+        config = config or self.default_config
+        return Ref(self.name, config, self.versions[config or ""])
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBuild:
+    """A finished build, not yet in place."""
+
+    ref: Ref
+    tree: Path
+    """The version folder, inside the stage."""
+    default_config: str | None
+    """What ``<name>/.config/metadata.json`` names; None without configs."""
+    download_bytes: int
+
+
+def describe(
+    source: BuilderSource, *, cancel: CancelToken, log_path: Path | None = None
+) -> BuilderDescription:
+    """Asks a builder for name, version and configs, in a child process.
+
+    Raises what the builder's code led to, as one line.
+    """
+    with tempfile.TemporaryDirectory(prefix="dsmanager-") as folder:
+        request = _request("describe", source, Path(folder))
+        result = run_child(
+            request,
+            scratch=Path(folder),
+            log_path=log_path or Path(folder, "log.txt"),
+            progress=Progress(),
+            cancel=cancel,
+        )
+    return BuilderDescription(**result)
+
+
+def build(
+    source: BuilderSource,
+    *,
+    config: str | None,
+    data_dir: Path,
+    stage: Path,
+    download_dir: Path | None,
+    manual_dir: Path | None,
+    file_format: str = "tfrecord",
+    log_path: Path,
+    progress: Progress,
+    cancel: CancelToken,
+    fresh_downloads: bool = False,
+    verify: bool = True,
+) -> StagedBuild:
+    """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
+
+    ``download_dir`` defaults to ``<data_dir>/downloads``; with ``fresh_downloads`` nothing that is
+    kept there is used. Raises what the builder's code led to, as
+    one line with the log's path in the hint; TemporaryError for a source that cannot be reached,
+    VerificationError for one that is not what its checksum says.
+    """
+    download_dir = (download_dir or data_dir / "downloads").absolute()
+    stage = stage.absolute()
+    unfinished = download_dir / Ref(source.name, config).stem
+    made = make_folders(download_dir)
+    remove_leftovers(unfinished)
+    partial_dir = temporary_path(unfinished)
+    scratch = stage / "scratch"
+    scratch.mkdir()
+    request = _request("build", source, stage / "data") | {
+        "config": config,
+        "download_dir": str(download_dir),
+        "partial_dir": str(partial_dir),
+        "manual_dir": str(manual_dir.absolute()) if manual_dir is not None else None,
+        "fresh_downloads": fresh_downloads,
+        "file_format": file_format,
+    }
+    try:
+        result = run_child(
+            request, scratch=scratch, log_path=log_path, progress=progress, cancel=cancel
+        )
+    finally:
+        remove_path(partial_dir)
+        for folder in (download_dir / "extracted", *reversed(made)):
+            with suppress(OSError):  # it holds something, or never was
+                folder.rmdir()
+    ref = Ref(result["name"], result["config"], result["version"])
+    tree = Path(result["tree"])
+    if verify:
+        verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
+    return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
+
+
+def _request(verb: str, source: BuilderSource, stage: Path) -> dict[str, Any]:
+    return {
+        "verb": verb,
+        "origin": source.origin,
+        "name": source.name,
+        "file": str(source.file) if source.file is not None else None,
+        "stage": str(stage),
+    }

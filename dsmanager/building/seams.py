@@ -1,0 +1,103 @@
+"""The places inside TFDS where dsmanager puts its own parts, for the versions it knows.
+
+With these a build takes the same path and gives the same bytes whether TensorFlow is installed or
+not: records are written by our writer, images encoded and files read without TensorFlow. All of it
+happens in the child process only.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dsmanager.errors import DsmanagerError
+from dsmanager.progress import Progress
+from dsmanager.records.tfrecord import TFRecordWriter
+
+__all__ = ["install"]
+
+_SUPPORTED = ((4, 9, 10), (4, 10))
+
+
+def install(progress: Progress) -> None:
+    """Makes every replacement; ``progress`` is what the writer counts on.
+
+    Raises DsmanagerError for a TFDS whose inside may look otherwise.
+    """
+    import tensorflow_datasets as tfds
+
+    _check_version(tfds.__version__)
+    from tensorflow_datasets.core import example_serializer, file_adapters, writer
+    from tensorflow_datasets.core.features import image_feature
+    from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
+
+    from dsmanager.building import gfile
+    from dsmanager.building.writer import ShuffledWriter
+    from dsmanager.loading import without_tensorflow
+
+    tqdm_utils.disable_progress_bar()
+    without_tensorflow.install()
+    tensorflow = lazy_imports_utils.tensorflow
+    tensorflow._submodules.update(gfile.stand_ins(tensorflow))
+    image_feature._ImageEncoder._encode_image = _encode_image
+    file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
+    example_serializer.ExampleSerializer.serialize_example = _serialize
+    writer.Writer = functools.partial(ShuffledWriter, progress=progress)
+    writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
+
+
+def _check_version(version: str) -> None:
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    low, end = _SUPPORTED
+    if not low <= numbers < end:
+        raise DsmanagerError(
+            f"tensorflow-datasets {version} is installed; this version of dsmanager builds with "
+            "4.9.10 and later ones of 4.9",
+            hint="pip install 'tensorflow-datasets>=4.9.10,<4.10'",
+        )
+
+
+def _serialize(self: Any, example: Any) -> bytes:
+    """As TFDS does, with the features sorted by name.
+
+    Without that protobuf writes them in an order that changes from process to process, so that not
+    even TFDS gives the same shards twice.
+    """
+    record: bytes = self.get_tf_example(example).SerializeToString(deterministic=True)
+    return record
+
+
+def _encode_image(self: Any, image: Any) -> bytes:
+    """In place of TensorFlow's encoders; TFDS's checks of shape and dtype stay."""
+    from tensorflow_datasets.core.features import image_feature
+
+    from dsmanager.building.images import encode_jpeg, encode_png
+
+    image_feature._validate_np_array(image, shape=self.shape, dtype=self.np_dtype)
+    return encode_jpeg(image) if self.encoding_format == "jpeg" else encode_png(image)
+
+
+def _write_tfrecord(_cls: Any, path: Any, iterator: Iterable[tuple[Any, bytes]]) -> None:
+    with TFRecordWriter(Path(os.fspath(path))) as writer:
+        writer.write_all(record for _, record in iterator)
+
+
+def _write_shard(self: Any, examples: Iterable[Any], path: Any, *, progress: Progress) -> int:
+    """One shard of a ShardBasedBuilder, in the order of its generator, one example in memory."""
+    progress.start_phase("generate", item_unit="examples")
+    count = 0
+
+    def serialized() -> Iterable[tuple[Any, bytes]]:
+        nonlocal count
+        for key, example in examples:
+            record = self._serialize_example(example)
+            count += 1
+            progress.add_items()
+            progress.add_bytes(len(record))
+            yield key, record
+
+    self._example_writer.write(path=path, examples=serialized())
+    return count

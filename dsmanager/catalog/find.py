@@ -1,0 +1,137 @@
+"""Finds the builder of a name: ``--path``, configured folders, our catalogue, TFDS, in that order.
+
+Nothing of a builder is imported or run here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dsmanager.catalog.scan import builder_file, builders_in, name_of_file
+from dsmanager.catalog.tfds import tfds_builders
+from dsmanager.errors import NotFoundError, UsageError
+from dsmanager.text import plain
+
+__all__ = ["BuilderSource", "available", "builders_at", "find_builder", "name_of_path"]
+
+TFDS_PREFIX = "tfds:"
+_CATALOGUE = Path(__file__).absolute().parents[1] / "builders"
+
+Origin = Literal["path", "folder", "catalogue", "tfds"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderSource:
+    """A builder that is known to exist; whether its code works shows when it runs."""
+
+    origin: Origin
+    name: str
+    file: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin})"
+
+
+def find_builder(
+    name: str, *, folders: Sequence[Path] = (), path: Path | None = None
+) -> BuilderSource:
+    """The first builder of ``name``; ``tfds:NAME`` takes TFDS's, whatever else has that name.
+
+    Raises NotFoundError with near names, and UsageError for a file that cannot be one.
+    """
+    if path is not None:
+        return _choose(name, builders_at(path), path)
+    wanted = name.removeprefix(TFDS_PREFIX)
+    for source in _sources(folders):
+        if source.name == wanted and (source.origin == "tfds" or wanted == name):
+            return _checked(source)
+    raise _unknown(name, [source.name for source in _sources(folders)])
+
+
+def builders_at(path: Path) -> tuple[BuilderSource, ...]:
+    """The builders of ``--path``: of a file or a dataset's folder one, of a folder of those all.
+
+    Raises NotFoundError when there is none, UsageError for a file that is none.
+    """
+    path = path.expanduser().absolute()
+    if path.is_file():
+        return (BuilderSource("path", name_of_file(path), path),)
+    if not path.is_dir():
+        raise NotFoundError(
+            f"{plain(str(path))} does not exist",
+            hint="name a builder's file or folder, or see: dsmanager list --available",
+        )
+    own = builder_file(path)
+    if own is not None:
+        return (BuilderSource("path", name_of_file(own), own),)
+    sources = tuple(BuilderSource("path", name, file) for name, file in builders_in(path))
+    if not sources:
+        raise NotFoundError(
+            f"{plain(str(path))} holds no builder",
+            hint="a builder's folder x has x_dataset_builder.py or x.py; see docs/builders.md",
+        )
+    return sources
+
+
+def name_of_path(path: Path) -> str:
+    """The name of the one builder that ``--path`` holds.
+
+    Raises UsageError when it holds several, and what :func:`builders_at` raises.
+    """
+    sources = builders_at(path)
+    if len(sources) == 1:
+        return sources[0].name
+    names = ", ".join(source.name for source in sources)
+    raise UsageError(
+        f"{plain(str(path))} holds several builders: {names}",
+        hint=f"name those that you want: dsmanager build {sources[0].name} --path '{path}'",
+    )
+
+
+def available(folders: Sequence[Path] = ()) -> list[BuilderSource]:
+    """Every builder that a name reaches, sorted by name; of equal names the one that is found."""
+    first: dict[str, BuilderSource] = {}
+    for source in _sources(folders):
+        first.setdefault(source.name, source)
+    return [first[name] for name in sorted(first)]
+
+
+def _sources(folders: Sequence[Path]) -> Iterator[BuilderSource]:
+    for folder in folders:
+        for name, file in builders_in(folder.expanduser().absolute()):
+            yield BuilderSource("folder", name, file)
+    for name, file in builders_in(_CATALOGUE):
+        yield BuilderSource("catalogue", name, file)
+    for name, file in tfds_builders().items():
+        yield BuilderSource("tfds", name, file)
+
+
+def _checked(source: BuilderSource) -> BuilderSource:
+    if source.origin == "folder" and source.file is not None:
+        name_of_file(source.file)
+    return source
+
+
+def _choose(name: str, sources: tuple[BuilderSource, ...], path: Path) -> BuilderSource:
+    for source in sources:
+        if source.name == name:
+            return source
+    names = ", ".join(source.name for source in sources)
+    raise UsageError(
+        f"{plain(str(path))} holds the builder of {names}, not of {plain(name)!r}",
+        hint=f"dsmanager build {sources[0].name} --path '{path}'",
+    )
+
+
+def _unknown(name: str, names: list[str]) -> NotFoundError:
+    near = difflib.get_close_matches(name.removeprefix(TFDS_PREFIX), sorted(set(names)), n=3)
+    also = f"; near names: {', '.join(near)}" if near else ""
+    return NotFoundError(
+        f"no builder is named {plain(name)!r}{also}",
+        hint="see all of them: dsmanager list --available",
+        ref=name,
+    )

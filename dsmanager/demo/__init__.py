@@ -1,0 +1,1 @@
+"""What `dsmanager demo` needs: a source to build from, and the run through a life."""

@@ -1,0 +1,1 @@
+"""Record files and the examples in them, as bytes: reading and writing, never interpreting."""
