@@ -17,7 +17,7 @@ from dsmanager.errors import DsmanagerError, TemporaryError, os_errors
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import error_code, http_status, translate
-from dsmanager.remotes.objects import RemoteObject
+from dsmanager.remotes.objects import RemoteObject, bare_etag
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -135,11 +135,11 @@ class Download:
         """Begins to read bytes ``start`` to ``end``; checks that it is still the same object."""
         part = ranges and (start, end) != (0, self._obj.size)
         extra: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"} if part else {}
-        answer = self._client.get_object(
-            Bucket=self._config.bucket, Key=self._key, IfMatch=self._obj.etag, **extra
-        )
+        if self._obj.etag:
+            extra["IfMatch"] = f'"{self._obj.etag}"'
+        answer = self._client.get_object(Bucket=self._config.bucket, Key=self._key, **extra)
         body = answer["Body"]
-        if answer.get("ETag", self._obj.etag) != self._obj.etag:
+        if self._obj.etag not in ("", bare_etag(answer.get("ETag"))):
             body.close()
             raise self._changed()
         if part and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:

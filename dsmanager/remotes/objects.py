@@ -9,7 +9,7 @@ from typing import Any
 
 from dsmanager.hashing import is_sha256
 
-__all__ = ["SHA256_KEY", "RemoteObject"]
+__all__ = ["SHA256_KEY", "RemoteObject", "bare_etag"]
 
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
@@ -23,7 +23,7 @@ class RemoteObject:
     """The key below the prefix."""
     size: int
     etag: str
-    """As the server writes it, with its quotes: changes whenever the content does."""
+    """Changes whenever the content does. Without the quotes, which some listings leave out."""
     last_modified: str
     """ISO 8601 in UTC, to the second."""
     sha256: str | None = None
@@ -32,11 +32,13 @@ class RemoteObject:
     @classmethod
     def from_head(cls, name: str, answer: Mapping[str, Any]) -> RemoteObject:
         """Of an answer to HEAD or GET."""
-        sha256 = answer.get("Metadata", {}).get(SHA256_KEY)
+        # Header names have no case: some servers answer with "Sha256".
+        metadata = {key.lower(): value for key, value in answer.get("Metadata", {}).items()}
+        sha256 = metadata.get(SHA256_KEY)
         return cls(
             name=name,
             size=int(answer["ContentLength"]),
-            etag=str(answer.get("ETag", "")),
+            etag=bare_etag(answer.get("ETag")),
             last_modified=_iso(answer.get("LastModified")),
             sha256=sha256 if is_sha256(sha256) else None,
         )
@@ -47,13 +49,18 @@ class RemoteObject:
         return cls(
             name=name,
             size=int(entry.get("Size", 0)),
-            etag=str(entry.get("ETag", "")),
+            etag=bare_etag(entry.get("ETag")),
             last_modified=_iso(entry.get("LastModified")),
         )
 
     def holds(self, size: int, sha256: str) -> bool:
         """Whether size and metadata say that this is the content meant."""
         return self.size == size and self.sha256 == sha256
+
+
+def bare_etag(etag: str | None) -> str:
+    """An ETag without its quotes."""
+    return (etag or "").strip('"')
 
 
 def _iso(moment: datetime | None) -> str:

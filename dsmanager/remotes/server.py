@@ -90,6 +90,8 @@ def start(
                     f"server '{name}' is running on {plain(str(current.folder))}",
                     hint=f"stop it first: dsmanager remote serve {name} --stop",
                 )
+            if current.pid is not None and not _answers(home, current.pid, cancel):
+                raise _not_up(home)
             return current
         weed = find_weed()
         home.prepare(data)
@@ -257,11 +259,14 @@ def _bring_up(
         except BaseException:
             home.end(pid)
             raise
-        words = home.last_words()
         home.end(pid)
         ports = choose_ports()
-    raise DsmanagerError(
-        f"the S3 server '{home.name}' does not come up: {words}",
+    raise _not_up(home)
+
+
+def _not_up(home: _Home) -> DsmanagerError:
+    return DsmanagerError(
+        f"the S3 server '{home.name}' does not come up: {home.last_words()}",
         hint=f"read its log {home.log}, then: dsmanager remote serve {home.name}",
     )
 

@@ -22,7 +22,7 @@ from dsmanager.errors import DsmanagerError, VerificationError, os_errors
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import error_code, http_status, translate
-from dsmanager.remotes.objects import SHA256_KEY
+from dsmanager.remotes.objects import SHA256_KEY, bare_etag
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -110,7 +110,7 @@ class Upload:
         def request(**extra: Any) -> str:
             body: Any = _Body(content, crew, self._progress) if content else b""
             answer = self._client.put_object(**self._place, Body=body, **self._header, **extra)
-            return str(answer["ETag"])
+            return bare_etag(answer["ETag"])
 
         return self._tolerant(request, self._acl | self._condition)
 
@@ -179,7 +179,7 @@ class Upload:
                 MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
                 **extra,
             )
-            return str(answer["ETag"])
+            return bare_etag(answer["ETag"])
 
         return self._tolerant(request, self._condition)
 

@@ -1,0 +1,132 @@
+"""Real S3 servers for every test, and an environment that knows nothing of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dsmanager.remotes import server
+from dsmanager.settings import RemoteConfig
+
+_FOREIGN = ("AWS_", "ARMORY_", "DSMANAGER_", "VERIFY_SSL", "TFDS_DATA_DIR", "S3_")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server with one bucket."""
+
+    kind: str
+    endpoint_url: str
+    bucket: str
+    credentials_file: Path
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """``access_key`` and ``secret_key``."""
+        return json.loads(self.credentials_file.read_bytes())
+
+    def config(self, prefix: str | None = None, *, name: str = "test") -> RemoteConfig:
+        """A remote below a prefix of its own, unless one is given."""
+        place = secrets.token_hex(6) if prefix is None else prefix
+        return RemoteConfig(
+            name=name,
+            url=f"s3://{self.bucket}/{place}",
+            endpoint_url=self.endpoint_url,
+            credentials_file=self.credentials_file,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach it with botocore's own means."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.credentials["access_key"],
+            "AWS_SECRET_ACCESS_KEY": self.credentials["secret_key"],
+        }
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No credentials, settings or state of whoever runs the tests reach them."""
+    for key in list(os.environ):
+        if key.startswith(_FOREIGN):
+            monkeypatch.delenv(key)
+    nowhere = tmp_path_factory.getbasetemp() / "nowhere"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("DSMANAGER_CONFIG", str(nowhere / "config.toml"))
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The embedded server, one a worker; ask for a prefix of your own with ``config()``."""
+    state_dir = tmp_path_factory.mktemp("seaweedfs")
+    running = server.start("tests", state_dir=state_dir)
+    assert running.endpoint_url is not None
+    yield S3Server("seaweedfs", running.endpoint_url, running.bucket, running.credentials_file)
+    server.stop("tests", state_dir=state_dir)
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """``rclone serve s3``: another server's opinion of the same protocol."""
+    folder = tmp_path_factory.mktemp("rclone")
+    (folder / "data" / "datasets").mkdir(parents=True)
+    pair = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
+    (folder / "credentials.json").write_text(json.dumps(pair))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["rclone", "serve", "s3", "--auth-key", ",".join(pair.values())]
+    command += ["--addr", f"127.0.0.1:{port}", "--config", str(folder / "none"), str(folder / "data")]
+    with open(folder / "log.txt", "wb") as log:
+        process = subprocess.Popen(_from_venv(command), stdout=log, stderr=log)
+    wait_until(lambda: _is_listening(port), "rclone listens")
+    yield S3Server("rclone", f"http://127.0.0.1:{port}", "datasets", folder / "credentials.json")
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def remote_config(seaweedfs: S3Server) -> RemoteConfig:
+    """An empty remote on the embedded server, of this test alone."""
+    return seaweedfs.config()
+
+
+@pytest.fixture(name="wait_until", scope="session")
+def _wait_until_fixture() -> Callable[[Callable[[], bool], str], None]:
+    """``wait_until(condition, what)``: for conditions that other processes bring about."""
+    return wait_until
+
+
+def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s: {what}"
+        time.sleep(0.02)
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _from_venv(command: list[str]) -> list[str]:
+    import sysconfig
+
+    beside = Path(sysconfig.get_path("scripts"), command[0])
+    return [str(beside) if beside.exists() else command[0], *command[1:]]
