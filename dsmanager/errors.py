@@ -37,6 +37,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "from_os_error",
+    "of_exit_code",
     "os_errors",
 ]
 
@@ -146,6 +147,13 @@ class CancelledError(DsmanagerError):
 
     exit_code = ExitCode.CANCELLED
     code = "cancelled"
+
+
+def of_exit_code(code: int, message: str, *, hint: str | None = None) -> DsmanagerError:
+    """The error that ends in ``code``, for a failure of which only that is known."""
+    kinds = {kind.exit_code: kind for kind in DsmanagerError.__subclasses__()}
+    kind = kinds.get(ExitCode(code), DsmanagerError)
+    return kind(message, hint=hint) if kind is not PartialError else DsmanagerError(message)
 
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

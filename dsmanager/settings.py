@@ -26,7 +26,7 @@ from dsmanager.files import write_bytes
 from dsmanager.locks import locked
 from dsmanager.text import plain, redact
 
-__all__ = ["PREFIX_OF_BARE_BUCKET", "RemoteConfig", "Settings", "add_remote", "remove_remote"]
+__all__ = ["PREFIX_OF_BARE_BUCKET", "RemoteConfig", "Settings", "add_remote"]
 
 PREFIX_OF_BARE_BUCKET = "datasets/cache"
 """The prefix that ``s3://bucket`` means, as in Armory's buckets; ``s3://bucket/`` is the root."""
@@ -219,14 +219,6 @@ def add_remote(config_file: Path, remote: RemoteConfig, *, make_current: bool = 
         document["remotes"][remote.name] = table
         if make_current:
             document["remote"] = remote.name
-
-
-def remove_remote(config_file: Path, name: str) -> None:
-    """Takes the remote ``name`` out of ``config_file``; no error when it is not there."""
-    with _edited(config_file) as document:
-        document.get("remotes", {}).pop(name, None)
-        if document.get("remote") == name:
-            del document["remote"]
 
 
 @contextmanager

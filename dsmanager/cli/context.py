@@ -1,0 +1,56 @@
+"""What every verb gets: the global options, the library, the output, and a way to run work."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dsmanager.cli.output import Output
+from dsmanager.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsmanager.library.library import Library
+    from dsmanager.settings import Settings
+
+__all__ = ["Context"]
+
+
+@dataclass
+class Context:
+    """Global options of one command. Settings and library are read when they are first used."""
+
+    data_dir: str | None = None
+    remote: str | None = None
+    manifest: str | None = None
+    no_progress: bool = False
+    read_only: bool = False
+    output: Output = field(default_factory=Output)
+    asked: int = 1
+    """How many items the command works on; the exit code depends on whether all failed."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        from dsmanager.settings import Settings
+
+        return Settings.load(data_dir=self.data_dir, remote=self.remote, manifest=self.manifest)
+
+    @cached_property
+    def library(self) -> Library:
+        from dsmanager.library.library import Library
+
+        return Library(settings=self.settings)
+
+    def begin(self, command: str, *, changes: bool = False) -> None:
+        """Names the command. Raises UsageError when it changes things under ``--read-only``."""
+        self.output.command = command
+        if changes and self.read_only:
+            raise UsageError(
+                f"--read-only forbids '{command}'", hint=f"without it: dsmanager {command} …"
+            )
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.output.as_json

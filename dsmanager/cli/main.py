@@ -1,0 +1,148 @@
+"""The program: parses, runs a verb, and turns every outcome into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import click
+import typer
+
+from dsmanager.cli.arguments import normalised
+from dsmanager.cli.context import Context
+from dsmanager.cli.output import Output, exit_code_of
+from dsmanager.errors import CancelledError, DsmanagerError, ExitCode, UsageError, from_os_error
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="dsmanager",
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Global options may stand before and after the verb.",
+)
+VERBS = (
+    "list",
+    "info",
+    "build",
+    "package",
+    "verify",
+    "extract",
+    "upload",
+    "download",
+    "load",
+    "rm",
+    "manifest",
+    "remote",
+    "config",
+    "doctor",
+    "demo",
+)
+for _verb in VERBS:
+    import_module(f"dsmanager.cli.verbs.{_verb}").register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _globals(
+    ctx: typer.Context,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", "-o", help="Folder of the datasets.")
+    ] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option("--remote", help="Remote: a configured name or s3://bucket/prefix."),
+    ] = None,
+    manifest: Annotated[
+        str | None, typer.Option("--manifest", help="Manifest: datasets.json or Armory's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No narration.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More narration.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Owns the life of a machine-learning dataset.
+
+    Build it, package it as one archive, verify it, upload it to S3, download and extract it
+    anywhere, load it for training.
+    """
+    context: Context = ctx.obj
+    context.data_dir, context.remote, context.manifest = data_dir, remote, manifest
+    context.no_progress, context.read_only = no_progress, read_only
+    context.output.as_json, context.output.quiet = as_json, quiet
+    context.output.verbose = verbose
+    if version:
+        from importlib.metadata import version as version_of
+
+        context.output.command = "version"
+        number = version_of("dsmanager")
+        context.output.row({"version": number}, f"dsmanager {number}")
+    elif ctx.invoked_subcommand is None:
+        raise click.UsageError("no verb was given", ctx)
+    else:
+        return
+    raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code. ``DSMANAGER_DEBUG=1`` shows tracebacks."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(as_json="--json" in given)
+    context = Context(output=output)
+    if not given:
+        sys.stderr.write(typer.main.get_command(app).get_help(_click_context()) + "\n")
+        return ExitCode.USAGE
+    try:
+        code = typer.main.get_command(app).main(
+            normalised(given), prog_name="dsmanager", standalone_mode=False, obj=context
+        )
+        if code:
+            return int(code)
+    except click.exceptions.Abort:
+        output.error(CancelledError("cancelled"))
+    except click.ClickException as error:
+        output.error(UsageError(error.format_message(), hint=_usage_hint(error)))
+    except DsmanagerError as error:
+        _debug()
+        output.error(error)
+    except KeyboardInterrupt:
+        output.error(CancelledError("cancelled"))
+    except OSError as error:
+        _debug()
+        output.error(from_os_error(error, "finish"))
+    except Exception as error:
+        _debug()
+        output.error(
+            DsmanagerError(
+                f"unexpected {type(error).__name__}: {error}",
+                hint="see where: DSMANAGER_DEBUG=1 dsmanager …",
+            )
+        )
+    output.close()
+    return exit_code_of(output.errors, context.asked)
+
+
+def _debug() -> None:
+    """Shows the traceback where one was asked for, else nothing."""
+    if os.environ.get("DSMANAGER_DEBUG") == "1":
+        import traceback
+
+        from dsmanager.text import redact
+
+        sys.stderr.write(redact(traceback.format_exc()))
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    where = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see: {where.command_path if where else 'dsmanager'} --help"
+
+
+def _click_context() -> click.Context:
+    return click.Context(typer.main.get_command(app), info_name="dsmanager")

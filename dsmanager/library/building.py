@@ -1,0 +1,149 @@
+"""Building into the library: find the builder, run it in its child, move the result into place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager import files
+from dsmanager.building.run import BuilderDescription, describe
+from dsmanager.building.run import build as run_builder
+from dsmanager.built import BuiltDataset
+from dsmanager.catalog.find import BuilderSource, find_builder
+from dsmanager.errors import NotFoundError
+from dsmanager.library.extraction import keep_config_metadata
+from dsmanager.locks import locked
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref, RefPattern
+
+if TYPE_CHECKING:
+    from dsmanager.library.library import Library
+
+__all__ = ["BuildPlan", "BuildResult", "build", "plan_build"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """A builder that was found and asked, and the refs that were requested of it."""
+
+    source: BuilderSource
+    description: BuilderDescription
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """``was_built`` says that it was there already and nothing was done."""
+
+    ref: Ref
+    path: Path
+    size_bytes: int
+    examples: int
+    splits: dict[str, int]
+    log: Path | None
+    was_built: bool
+
+
+def plan_build(
+    library: Library, request: str, *, path: Path | None, config: str | None, cancel: CancelToken
+) -> BuildPlan:
+    """Finds the builder that ``request`` names and asks it, in a child, what it makes.
+
+    Without a config the default one is meant; globs mean all that match. Raises NotFoundError for
+    an unknown name, config or version.
+    """
+    forced_tfds = request.startswith("tfds:")
+    pattern = RefPattern.parse(request.removeprefix("tfds:"))
+    name = f"tfds:{pattern.name}" if forced_tfds else pattern.name
+    source = find_builder(name, folders=library.settings.builders, path=path)
+    description = describe(
+        source, log_path=_log_path(library, f"describe-{source.name}"), cancel=cancel
+    )
+    made = [description.ref(each) for each in _configs(description, pattern.config or config)]
+    refs = tuple(ref for ref in made if pattern.version in (None, ref.version))
+    if not refs:
+        raise NotFoundError(
+            f"this builder makes {', '.join(map(str, made))}, not version {pattern.version}",
+            hint=f"build what it makes: dsmanager build {made[0]}",
+            ref=request,
+        )
+    return BuildPlan(source, description, refs)
+
+
+def _configs(description: BuilderDescription, wanted: str | None) -> Sequence[str | None]:
+    """The configs that are meant; None is the default one, or the only build of a builder."""
+    if wanted is None or (wanted == "*" and not description.configs):
+        return [None]
+    if not description.configs:
+        raise NotFoundError(
+            f"{description.name} has no configs",
+            hint=f"build it: dsmanager build {description.name}",
+        )
+    pattern = RefPattern(description.name, wanted)
+    found = [each for each in description.configs if pattern.matches(Ref(description.name, each))]
+    if not found:
+        raise NotFoundError(
+            f"{description.name} has no config {wanted}; it has {', '.join(description.configs)}",
+            hint=f"build one: dsmanager build {description.name}/{description.configs[0]}",
+        )
+    return found
+
+
+def build(
+    library: Library,
+    plan: BuildPlan,
+    ref: Ref,
+    *,
+    clean: bool,
+    manual_dir: Path | None,
+    download_dir: Path | None,
+    verify: bool,
+    progress: Progress,
+    cancel: CancelToken,
+) -> BuildResult:
+    """Builds ``ref`` and makes it visible when it is whole.
+
+    What is built and complete already stays, unless ``clean``: then everything is downloaded and
+    built afresh, and the earlier build stays until the new one takes its place.
+    """
+    final = library.version_folder(ref)
+    with locked(library.lock_path(ref), purpose=f"build {ref}", progress=progress, cancel=cancel):
+        files.remove_leftovers(final)
+        existing = BuiltDataset(ref, final)
+        if not clean and final.is_dir() and not any(existing.problems()):
+            return _result(existing, None, was_built=True)
+        log = _log_path(library, f"build-{ref.stem}")
+        with files.staged_folder(final) as stage:
+            staged = run_builder(
+                plan.source,
+                config=ref.config,
+                data_dir=library.data_dir,
+                stage=stage,
+                download_dir=download_dir or library.settings.download_dir,
+                manual_dir=manual_dir,
+                fresh_downloads=clean,
+                verify=verify,
+                log_path=log,
+                progress=progress,
+                cancel=cancel,
+            )
+            cancel.check()
+            if staged.default_config is not None:
+                keep_config_metadata(library.data_dir / ref.name, staged.default_config)
+            files.move_tree_into_place(staged.tree, final)
+        return replace(_result(BuiltDataset(ref, final), log), was_built=False)
+
+
+def _result(built: BuiltDataset, log: Path | None, *, was_built: bool = False) -> BuildResult:
+    splits = {name: split.examples for name, split in built.splits.items()}
+    return BuildResult(
+        built.ref, built.path, built.size_bytes, sum(splits.values()), splits, log, was_built
+    )
+
+
+def _log_path(library: Library, stem: str) -> Path:
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    return library.settings.state_dir / "logs" / f"{stem}-{moment}.log"

@@ -1,0 +1,347 @@
+"""The library: one data dir, its manifest and its remote, and the verbs on them.
+
+The Python API and the front ends stand on this class. Each verb lives in a module of its own and
+works on one exact ref; the methods here take what a user writes (a ref without version, a glob),
+find the refs that it means (:mod:`dsmanager.library.scope`) and run the verb on each. A verb adds
+to ``progress``, polls ``cancel``, returns a frozen dataclass, raises our errors, and never prints.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsmanager.errors import NotFoundError
+from dsmanager.library import scope
+from dsmanager.library.memory import Memory
+from dsmanager.manifest import Entry, Manifest, read_manifest
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref
+from dsmanager.settings import Settings
+
+if TYPE_CHECKING:
+    from dsmanager.built import BuiltDataset
+    from dsmanager.library.building import BuildResult
+    from dsmanager.library.extraction import ExtractResult
+    from dsmanager.library.opening import PublishResult
+    from dsmanager.library.packaging import PackageResult
+    from dsmanager.library.presence import Survey
+    from dsmanager.library.recording import RecordResult
+    from dsmanager.library.transfer import DownloadResult, UploadResult
+    from dsmanager.library.verification import VerifyResult
+    from dsmanager.remotes.remote import Remote
+
+__all__ = ["Library"]
+
+
+class Library:
+    """One data dir with its manifest and its remote."""
+
+    def __init__(
+        self,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        remote: str | None = None,
+        manifest: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Places that are not named come from the settings (files, then environment).
+
+        Raises UsageError for settings that cannot be read.
+        """
+        self.settings = settings or Settings.load(
+            data_dir=data_dir, remote=remote, manifest=manifest
+        )
+        self.memory = Memory(self.settings.state_dir)
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it is on disk now. Raises UsageError for a broken one."""
+        return read_manifest(self.settings.manifest_path)
+
+    @cached_property
+    def remote(self) -> Remote:
+        """The current remote. Raises UsageError when there is none."""
+        from dsmanager.remotes.remote import Remote
+
+        return Remote(self.settings.require_remote())
+
+    @property
+    def has_remote(self) -> bool:
+        return self.settings.current_remote() is not None
+
+    def remote_of(self, entry: Entry | None) -> Remote:
+        """The chosen remote, else the one that a manifest entry names, else the current one."""
+        from dsmanager.remotes.remote import Remote
+
+        named = entry.remote if entry is not None else None
+        if named in self.settings.remotes and not self.settings.remote:
+            return Remote(self.settings.remote_named(str(named)))
+        return self.remote
+
+    def lock_path(self, ref: Ref) -> Path:
+        """The lock that every verb holds which changes files of ``ref``."""
+        return self.data_dir / f"{ref.stem}.lock"
+
+    def version_folder(self, ref: Ref) -> Path:
+        return self.data_dir / ref.subdir
+
+    def survey(self, *, local_only: bool = False) -> Survey:
+        """Presence of everything that is built, cached, remote or recorded."""
+        from dsmanager.library.presence import survey
+
+        remote = self.remote if self.has_remote and not local_only else None
+        return survey(self.settings, self.manifest, self.memory, remote)
+
+    def cached_path(self, ref: Ref) -> Path:
+        """The archive of ``ref`` in the cache. Raises NotFoundError."""
+        from dsmanager.library.presence import cached_archives
+
+        found = cached_archives(self.settings.cache_dir, self.manifest, self.memory, [])
+        if ref not in found:
+            raise NotFoundError(
+                f"there is no cached archive of {ref}",
+                hint=f"make one: dsmanager package {ref}, or fetch one: dsmanager download {ref}",
+                ref=str(ref),
+            )
+        return found[ref].path
+
+    def build(
+        self,
+        request: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        config: str | None = None,
+        clean: bool = False,
+        manual_dir: str | os.PathLike[str] | None = None,
+        download_dir: str | os.PathLike[str] | None = None,
+        verify: bool = True,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[BuildResult]:
+        """Builds ``name[/config][:version]``, one result for each config that is meant."""
+        from dsmanager.library.building import build, plan_build
+
+        run = _Run(progress, cancel)
+        builder_path = Path(path) if path is not None else None
+        plan = plan_build(self, request, path=builder_path, config=config, cancel=run.cancel)
+        return [
+            build(
+                self,
+                plan,
+                ref,
+                clean=clean,
+                manual_dir=Path(manual_dir) if manual_dir is not None else None,
+                download_dir=Path(download_dir) if download_dir is not None else None,
+                verify=verify,
+                progress=run.progress,
+                cancel=run.cancel,
+            )
+            for ref in plan.refs
+        ]
+
+    def package(
+        self,
+        request: str,
+        *,
+        compression: str = "gz",
+        together: bool = False,
+        overwrite: bool = False,
+        record: bool = True,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[PackageResult]:
+        """Packs each built config and version of ``request``, or all configs ``together``."""
+        from dsmanager.library.packaging import package
+
+        run = _Run(progress, cancel)
+        return [
+            package(
+                self,
+                ref,
+                compression=compression,
+                together=together,
+                overwrite=overwrite,
+                record=record,
+                progress=run.progress,
+                cancel=run.cancel,
+            )
+            for ref in scope.refs_to_package(self, [request], together=together)
+        ]
+
+    def verify(
+        self,
+        request: str,
+        *,
+        places: tuple[str, ...] = (),
+        deep: bool = False,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[VerifyResult]:
+        """Reads the bytes of ``request`` again: in ``places``, else cached, else built."""
+        from dsmanager.library.verification import verify
+
+        run = _Run(progress, cancel)
+        return [
+            verify(self, ref, place, deep=deep, progress=run.progress, cancel=run.cancel)
+            for ref, place in scope.refs_to_verify(self, [request], places, deep=deep)
+        ]
+
+    def extract(
+        self,
+        request: str,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[ExtractResult]:
+        """Unpacks the newest cached archive of ``request``."""
+        from dsmanager.library.extraction import extract
+
+        run = _Run(progress, cancel)
+        return [
+            extract(self, ref, overwrite=overwrite, progress=run.progress, cancel=run.cancel)
+            for ref in scope.refs_to_extract(self, [request])
+        ]
+
+    def upload(
+        self,
+        request: str,
+        *,
+        public: bool = False,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[UploadResult]:
+        """Sends the cached archives of ``request`` to the remote, private unless ``public``."""
+        from dsmanager.library.transfer import upload
+
+        run = _Run(progress, cancel)
+        return [
+            upload(
+                self,
+                ref,
+                public=public,
+                overwrite=overwrite,
+                progress=run.progress,
+                cancel=run.cancel,
+            )
+            for ref in scope.refs_to_upload(self, [request])
+        ]
+
+    def download(
+        self,
+        request: str,
+        *,
+        overwrite: bool = False,
+        verify: bool = True,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[DownloadResult]:
+        """Fetches the newest archive of ``request`` into the cache."""
+        from dsmanager.library.transfer import download
+
+        run = _Run(progress, cancel)
+        return [
+            download(
+                self,
+                ref,
+                overwrite=overwrite,
+                verify=verify,
+                progress=run.progress,
+                cancel=run.cancel,
+            )
+            for ref in scope.refs_to_download(self, [request])
+        ]
+
+    def record(
+        self,
+        request: str,
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[RecordResult]:
+        """Writes the cached archives of ``request`` into the manifest."""
+        from dsmanager.library.recording import record
+
+        run = _Run(progress, cancel)
+        return [
+            record(self, ref, progress=run.progress, cancel=run.cancel)
+            for ref in scope.refs_to_record(self, [request])
+        ]
+
+    def load(
+        self,
+        request: str,
+        *,
+        split: str | None = None,
+        framework: str = "tf",
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[Any, Any]:
+        """Returns ``(info, ds)``; fetches what is not built here. Frameworks: tf, numpy."""
+        from dsmanager.library.opening import load
+
+        run = _Run(progress, cancel)
+        return load(
+            self,
+            request,
+            split=split,
+            framework=framework,
+            progress=run.progress,
+            cancel=run.cancel,
+        )
+
+    def ensure(
+        self,
+        request: str,
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> BuiltDataset:
+        """Downloads, verifies and extracts ``request`` unless it is built here."""
+        from dsmanager.library.opening import ensure
+
+        run = _Run(progress, cancel)
+        return ensure(self, request, progress=run.progress, cancel=run.cancel)
+
+    def publish(
+        self,
+        request: str,
+        *,
+        public: bool = False,
+        overwrite: bool = False,
+        compression: str = "gz",
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> list[PublishResult]:
+        """Packages, records, verifies and uploads what is built of ``request``."""
+        from dsmanager.library.opening import publish
+
+        run = _Run(progress, cancel)
+        return [
+            publish(
+                self,
+                ref,
+                public=public,
+                overwrite=overwrite,
+                compression=compression,
+                progress=run.progress,
+                cancel=run.cancel,
+            )
+            for ref in scope.refs_to_package(self, [request])
+        ]
+
+
+class _Run:
+    """The counters and the token of one call, made where the caller gave none."""
+
+    def __init__(self, progress: Progress | None, cancel: CancelToken | None) -> None:
+        self.progress = progress or Progress()
+        self.cancel = cancel or CancelToken()

@@ -1,0 +1,155 @@
+"""Loading a dataset, fetching it first where it has to be; publishing one in a single step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dsmanager.built import BuiltDataset
+from dsmanager.errors import NotFoundError
+from dsmanager.library.extraction import CONFIG_FOLDER, METADATA, extract
+from dsmanager.library.packaging import PackageResult, package, result_of_existing
+from dsmanager.library.presence import Presence, Survey, ref_of_subdir
+from dsmanager.library.recording import record
+from dsmanager.library.scope import newest, select
+from dsmanager.library.transfer import UploadResult, download, upload
+from dsmanager.library.verification import verify
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref, RefPattern
+
+if TYPE_CHECKING:
+    from dsmanager.library.library import Library
+
+__all__ = ["PublishResult", "ensure", "load", "publish"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    packaged: PackageResult
+    uploaded: UploadResult
+
+
+def load(
+    library: Library,
+    request: str,
+    *,
+    split: str | None = None,
+    framework: str = "tf",
+    progress: Progress,
+    cancel: CancelToken,
+) -> tuple[Any, Any]:
+    """Opens ``request``: built here, else cached, else on the remote.
+
+    Returns ``(info, ds)``: TFDS's DatasetInfo, and a dict of splits or the one ``split``. Raises
+    NotFoundError that says how to build what is nowhere.
+    """
+    from dsmanager.loading import load_directory
+
+    built = ensure(library, request, progress=progress, cancel=cancel)
+    return load_directory(built.path, split=split, framework=framework)
+
+
+def ensure(
+    library: Library, request: str, *, progress: Progress, cancel: CancelToken
+) -> BuiltDataset:
+    """Makes ``request`` built here: downloads, verifies and extracts what is missing.
+
+    What is built and complete already is used without a look at the remote.
+    """
+    pattern = RefPattern.parse(request)
+    local = library.survey(local_only=True)
+    ref = _choose(library, pattern, [row for row in local.rows if row.built and not row.problem])
+    if ref is None:
+        survey = library.survey() if library.has_remote else local
+        archive = _obtainable(library, request, pattern, survey)
+        if archive.cached is None or archive.cached.problem:
+            download(
+                library,
+                archive.ref,
+                overwrite=archive.cached is not None,
+                progress=progress,
+                cancel=cancel,
+            )
+        damaged = archive.built is not None and archive.built.problem is not None
+        extracted = extract(
+            library,
+            archive.ref,
+            overwrite=damaged or archive.is_partly_built,
+            progress=progress,
+            cancel=cancel,
+        )
+        subdirs = [str(path.relative_to(library.data_dir)) for path in extracted.paths]
+        ref = _default_of(library, [ref_of_subdir(subdir) for subdir in subdirs])
+    return BuiltDataset(ref, library.version_folder(ref))
+
+
+def _choose(library: Library, pattern: RefPattern, rows: Sequence[Presence]) -> Ref | None:
+    """The built ref that is meant: the newest version, the default config."""
+    refs = [row.ref for row in rows if library.version_folder(row.ref).is_dir()]
+    matching = [ref for ref in refs if pattern.matches(ref)]
+    if not matching:
+        return None
+    last = max(ref.version_key for ref in matching)
+    return _default_of(library, [ref for ref in matching if ref.version_key == last])
+
+
+def _default_of(library: Library, refs: list[Ref]) -> Ref:
+    """Of several configs the one that ``.config/metadata.json`` names, else the first."""
+    metadata = library.data_dir / refs[0].name / CONFIG_FOLDER / METADATA
+    try:
+        default = json.loads(metadata.read_bytes())["default_config_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        default = None
+    return next((ref for ref in refs if ref.config == default), sorted(refs)[0])
+
+
+def _obtainable(library: Library, request: str, pattern: RefPattern, survey: Survey) -> Presence:
+    """The newest archive of ``request`` that is cached or on the remote."""
+    rows = {row.ref: row for row in survey.rows if row.cached or row.remote}
+    try:
+        found = select([request], rows, newest_only=True, what="dataset", hint="")
+    except NotFoundError as error:
+        for unreachable in survey.errors:
+            raise unreachable from error
+        raise NotFoundError(
+            error.message.replace("there is no dataset of", "nothing built, cached or remote of"),
+            hint=f"build it: dsmanager build {request}",
+            ref=request,
+        ) from error
+    return rows[newest(found)[0]]
+
+
+def publish(
+    library: Library,
+    ref: Ref,
+    *,
+    public: bool = False,
+    overwrite: bool = False,
+    compression: str = "gz",
+    progress: Progress,
+    cancel: CancelToken,
+) -> PublishResult:
+    """Packages, records, verifies and uploads ``ref``.
+
+    An archive that was packed before is used unless ``overwrite``.
+    """
+    archive = library.settings.cache_dir / ref.archive_name(compression)
+    if overwrite or not archive.exists():
+        packaged = package(
+            library,
+            ref,
+            compression=compression,
+            overwrite=overwrite,
+            progress=progress,
+            cancel=cancel,
+        )
+    else:
+        record(library, ref, progress=progress, cancel=cancel)
+        packaged = result_of_existing(ref, archive)
+    verify(library, ref, "cached", progress=progress, cancel=cancel)
+    uploaded = upload(
+        library, ref, public=public, overwrite=overwrite, progress=progress, cancel=cancel
+    )
+    return PublishResult(packaged, uploaded)

@@ -1,0 +1,139 @@
+"""Removing: first a plan with every path and its bytes, then each thing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager import files
+from dsmanager.archives.sidecar import sidecar_path
+from dsmanager.errors import UsageError, os_errors
+from dsmanager.library.presence import Presence
+from dsmanager.library.scope import select
+from dsmanager.locks import held_by, locked
+from dsmanager.manifest import Entry, update_manifest
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref, is_version
+
+if TYPE_CHECKING:
+    from dsmanager.library.library import Library
+
+__all__ = ["PLACES", "Removal", "plan_removal", "remove"]
+
+PLACES = ("built", "cached", "remote", "recorded")
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One thing that would be removed, and the bytes that it holds."""
+
+    ref: Ref
+    place: str
+    target: str
+    size_bytes: int
+
+
+def plan_removal(library: Library, requests: Sequence[str], places: Sequence[str]) -> list[Removal]:
+    """Everything of ``requests`` in ``places``; nothing is removed.
+
+    Raises UsageError for an unknown place, NotFoundError when a request has nothing there, and the
+    remote's error when the remote was asked for and cannot be reached.
+    """
+    for place in places:
+        if place not in PLACES:
+            raise UsageError(f"there is no place '{place}'", hint=f"use --from {'|'.join(PLACES)}")
+    survey = library.survey(local_only="remote" not in places)
+    if "remote" in places:
+        if survey.errors:
+            raise survey.errors[0]
+        library.settings.require_remote()
+    things = [thing for row in survey.rows for thing in _things(library, row, places)]
+    if "built" in places:
+        things += _half_removed(library)
+    refs = select(
+        requests,
+        [thing.ref for thing in things],
+        newest_only=False,
+        what=f"{' or '.join(places)} dataset",
+        hint="see what there is: dsmanager list",
+    )
+    return [thing for thing in things if thing.ref in refs]
+
+
+def _things(library: Library, row: Presence, places: Sequence[str]) -> list[Removal]:
+    things = []
+    if "built" in places and row.built and library.version_folder(row.ref).is_dir():
+        folder = str(library.version_folder(row.ref))
+        things.append(Removal(row.ref, "built", folder, row.built.size_bytes))
+    if "cached" in places and row.cached:
+        things.append(Removal(row.ref, "cached", str(row.cached.path), row.cached.size_bytes))
+    if "remote" in places and row.remote:
+        things.append(Removal(row.ref, "remote", row.remote.url, row.remote.size_bytes))
+    if "recorded" in places and row.recorded:
+        things.append(Removal(row.ref, "recorded", str(library.settings.manifest_path), 0))
+    return things
+
+
+def _half_removed(library: Library) -> list[Removal]:
+    """Version folders whose removal (or whose making) was killed: temporary names, no lock."""
+    found = []
+    for folder in [library.data_dir, *library.data_dir.glob("*/"), *library.data_dir.glob("*/*/")]:
+        for path in folder.glob(".*.tmp"):
+            version = path.name[1:].partition(".tmp")[0].rpartition(".")[0].removesuffix(".old")
+            parts = folder.relative_to(library.data_dir).parts
+            if parts and is_version(version):
+                ref = Ref(parts[0], "/".join(parts[1:]) or None, version)
+                if held_by(library.lock_path(ref)) is None:
+                    found.append(Removal(ref, "built", str(path), 0))
+    return found
+
+
+def remove(library: Library, removal: Removal, *, progress: Progress, cancel: CancelToken) -> None:
+    """Removes one thing. A version folder vanishes by one rename before its files are removed."""
+    ref = removal.ref
+    purpose = f"remove {ref}"
+    with (
+        locked(library.lock_path(ref), purpose=purpose, progress=progress, cancel=cancel),
+        os_errors(f"remove {ref}"),
+    ):
+        if removal.place == "built":
+            _remove_built(library, Path(removal.target))
+        elif removal.place == "cached":
+            archive = Path(removal.target)
+            archive.unlink(missing_ok=True)
+            sidecar_path(archive).unlink(missing_ok=True)
+            files.fsync_folder(archive.parent)
+            library.memory.forget_file(archive)
+        elif removal.place == "remote":
+            name = removal.target.rpartition("/")[2]
+            library.remote.delete(name)
+            library.remote.delete(sidecar_path(Path(name)).name)
+        else:
+
+            def forget(entries: dict[Ref, Entry]) -> None:
+                entries.pop(ref, None)
+
+            update_manifest(
+                library.settings.manifest_path, forget, progress=progress, cancel=cancel
+            )
+
+
+def _remove_built(library: Library, folder: Path) -> None:
+    if files.is_temporary_name(folder.name):
+        files.remove_path(folder)
+    else:
+        doomed = files.temporary_path(folder)
+        folder.rename(doomed)
+        files.fsync_folder(folder.parent)
+        files.remove_path(doomed)
+    for parent in folder.parents:
+        if parent == library.data_dir or not parent.is_relative_to(library.data_dir):
+            return
+        only_metadata = [path.name for path in parent.iterdir()] == [".config"]
+        if only_metadata:
+            files.remove_path(parent / ".config")
+        if any(parent.iterdir()):
+            return
+        parent.rmdir()

@@ -1,0 +1,240 @@
+"""Upload and download: archives with their sidecars between the cache and the remote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager import files
+from dsmanager.archives.commits import commit, recover
+from dsmanager.archives.extraction import verify_archive
+from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, Sidecar, sidecar_path
+from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.hashing import sha256_file
+from dsmanager.library.archive_records import ArchiveRecords, records_of_cached
+from dsmanager.library.presence import place_of, remote_archives
+from dsmanager.locks import locked
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref
+
+if TYPE_CHECKING:
+    from dsmanager.library.library import Library
+    from dsmanager.remotes.remote import Remote, RemoteObject
+
+__all__ = ["DownloadResult", "UploadResult", "download", "records_of_object", "upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """``was_there`` says that the remote had the same content and nothing was sent."""
+
+    ref: Ref
+    url: str
+    size_bytes: int
+    sha256: str
+    public: bool
+    was_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadResult:
+    """``was_there`` says that the cache had the same content and nothing was fetched."""
+
+    ref: Ref
+    path: Path
+    url: str
+    size_bytes: int
+    sha256: str
+    verified: bool
+    was_there: bool
+
+
+def upload(
+    library: Library,
+    ref: Ref,
+    *,
+    public: bool = False,
+    overwrite: bool = False,
+    progress: Progress,
+    cancel: CancelToken,
+) -> UploadResult:
+    """Sends the cached archive of ``ref``, and its sidecar before it becomes visible.
+
+    The bytes are hashed while they are sent and must be what the records say; nothing becomes
+    visible otherwise. Private unless ``public``; then an unsigned request must see the object.
+    Raises AlreadyExistsError for different content under the key.
+    """
+    archive = library.cached_path(ref)
+    remote = library.remote
+    with locked(library.lock_path(ref), purpose=f"upload {ref}", progress=progress, cancel=cancel):
+        recover(archive)
+        records = records_of_cached(ref, archive, library.manifest.entries.get(ref))
+        sha256 = records.agreed_sha256()
+        size = archive.stat().st_size
+        existing = remote.head(archive.name)
+        if existing is not None and existing.holds(size, sha256):
+            _require_cached_bytes(library, archive, records, progress, cancel)
+            _send_missing_sidecar(remote, archive)
+            if public:
+                _make_public(remote, archive)
+            return UploadResult(ref, remote.url_of(archive.name), size, sha256, public, True)
+        if existing is not None and not overwrite:
+            raise AlreadyExistsError(
+                f"{remote.url_of(archive.name)} exists with different content",
+                hint=f"replace it: dsmanager upload {ref} --overwrite",
+                ref=str(ref),
+            )
+        progress.start_phase("upload", bytes_total=size)
+        sent = remote.upload_file(
+            archive,
+            archive.name,
+            size=size,
+            sha256=sha256,
+            overwrite=existing is not None,
+            before_visible=lambda: _send_sidecar(remote, archive),
+            progress=progress,
+            cancel=cancel,
+        )
+        library.memory.remember_file(archive, sha256)
+        library.memory.remember_objects([(place_of(remote, sent.name), sent.etag, sha256)])
+        if public:
+            _make_public(remote, archive)
+    return UploadResult(ref, remote.url_of(sent.name), size, sha256, public, False)
+
+
+def download(
+    library: Library,
+    ref: Ref,
+    *,
+    overwrite: bool = False,
+    verify: bool = True,
+    progress: Progress,
+    cancel: CancelToken,
+) -> DownloadResult:
+    """Fetches the archive of ``ref`` and its sidecar into the cache.
+
+    Every record that exists (manifest, sidecar, object metadata) must agree with the bytes before
+    anything is visible. Raises NotFoundError when there is no such object or, unless ``verify`` is
+    off, no record of it; AlreadyExistsError for different content in the cache.
+    """
+    remote, found, records = records_of_object(library, ref)
+    archive = library.settings.cache_dir / found.name
+    url = remote.url_of(found.name)
+    expected_sha256 = records.agreed_sha256() if verify else None
+    with locked(
+        library.lock_path(ref), purpose=f"download {ref}", progress=progress, cancel=cancel
+    ):
+        recover(archive)
+        if archive.exists() and not overwrite:
+            sha256 = _sha256_of_cached(library, archive, progress, cancel)
+            if sha256 == (expected_sha256 or found.sha256):
+                return DownloadResult(ref, archive, url, found.size, sha256, verify, True)
+            raise AlreadyExistsError(
+                f"{archive} exists with different content",
+                hint=f"replace it: dsmanager download {ref} --overwrite",
+                ref=str(ref),
+            )
+        progress.start_phase("download", bytes_total=found.size)
+        temporary = files.temporary_path(archive)
+        try:
+            files.make_folders(archive.parent)
+            sha256 = remote.download_file(found, temporary, progress=progress, cancel=cancel)
+            if verify:
+                _require_equal(records, url, sha256)
+            sidecar = records.sidecar.to_bytes() if records.sidecar else None
+            commit(temporary, archive, sidecar)
+        finally:
+            files.remove_path(temporary)
+        library.memory.remember_file(archive, sha256)
+        library.memory.remember_objects([(place_of(remote, found.name), found.etag, sha256)])
+    return DownloadResult(ref, archive, url, found.size, sha256, verify, False)
+
+
+def records_of_object(library: Library, ref: Ref) -> tuple[Remote, RemoteObject, ArchiveRecords]:
+    """The remote archive of ``ref`` and all that says what it must be.
+
+    Raises NotFoundError when the remote has no such archive.
+    """
+    entry = library.manifest.entries.get(ref)
+    remote = library.remote_of(entry)
+    names = [entry.archive] if entry else [ref.archive_name("gz")]
+    found = next((head for name in names if (head := remote.head(name))), None)
+    if found is None and entry is None:
+        listed = remote_archives(remote, library.manifest, library.memory).get(ref)
+        found = remote.head(listed.name) if listed else None
+    if found is None:
+        raise NotFoundError(
+            f"{remote.url_of(names[0])} does not exist",
+            hint="see what the remote has: dsmanager list",
+            ref=str(ref),
+        )
+    sidecar = _remote_sidecar(remote, found)
+    return remote, found, ArchiveRecords(ref, entry, sidecar, found.size, found.sha256)
+
+
+def _remote_sidecar(remote: Remote, found: RemoteObject) -> Sidecar | None:
+    name = sidecar_path(Path(found.name)).name
+    content = remote.read_bytes(name, max_bytes=MAX_SIDECAR_BYTES)
+    return Sidecar.from_bytes(content, remote.url_of(name)) if content is not None else None
+
+
+def _require_equal(records: ArchiveRecords, url: str, sha256: str) -> None:
+    for where, said in records.hashes.items():
+        if sha256 != said:
+            raise VerificationError(
+                f"{url} has sha256 {sha256}, and {where} says {said}",
+                hint=f"look at it: dsmanager verify {records.ref} --in remote",
+                ref=str(records.ref),
+            )
+
+
+def _sha256_of_cached(
+    library: Library, archive: Path, progress: Progress, cancel: CancelToken
+) -> str:
+    known = library.memory.file(archive)
+    if known is not None:
+        return known.sha256
+    progress.start_phase("verify", bytes_total=archive.stat().st_size)
+    sha256 = sha256_file(archive, progress=progress, cancel=cancel)
+    library.memory.remember_file(archive, sha256)
+    return sha256
+
+
+def _require_cached_bytes(
+    library: Library,
+    archive: Path,
+    records: ArchiveRecords,
+    progress: Progress,
+    cancel: CancelToken,
+) -> None:
+    """Reads the archive unless it is still the one that was read and matched."""
+    known = library.memory.file(archive)
+    if known is not None and known.sha256 == records.agreed_sha256():
+        return
+    progress.start_phase("verify", bytes_total=archive.stat().st_size)
+    expected = records.expected()
+    sha256 = verify_archive(archive, expected=expected, progress=progress, cancel=cancel)
+    library.memory.remember_file(archive, sha256)
+
+
+def _send_sidecar(remote: Remote, archive: Path) -> None:
+    """Sends the sidecar; without one, takes away a stale one of the object to be replaced."""
+    local = sidecar_path(archive)
+    if local.exists():
+        remote.upload_bytes(local.read_bytes(), local.name)
+    else:
+        remote.delete(local.name)
+
+
+def _make_public(remote: Remote, archive: Path) -> None:
+    """Lets everybody read archive and sidecar. Raises CredentialsError when nobody else can."""
+    remote.make_public(archive.name)
+    if sidecar_path(archive).exists():
+        remote.make_public(sidecar_path(archive).name)
+
+
+def _send_missing_sidecar(remote: Remote, archive: Path) -> None:
+    local = sidecar_path(archive)
+    if local.exists() and remote.head(local.name) is None:
+        remote.upload_bytes(local.read_bytes(), local.name)
