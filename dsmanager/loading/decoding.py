@@ -159,10 +159,9 @@ class _Unpack:
         try:
             if self.compressed:
                 data = self._inflated(data, shape)
-            return (
-                np.frombuffer(data, self.dtype.newbyteorder("<")).astype(self.dtype).reshape(shape)
-            )
-        except (ValueError, zlib.error) as error:
+            values = np.frombuffer(data, self.dtype.newbyteorder("<"))
+            return values.astype(self.dtype).reshape(shape)
+        except (OverflowError, ValueError, zlib.error) as error:
             raise VerificationError(f"a packed tensor cannot be read: {error}") from error
 
     def _inflated(self, data: bytes, shape: list[int]) -> bytes:
@@ -244,11 +243,8 @@ def _node(feature: Any, key: str, lengths: tuple[int | None, ...]) -> _Node:
     from tensorflow_datasets.core import features as tfds
 
     if isinstance(feature, tfds.FeaturesDict):
-        return _Dict(
-            tuple(
-                (name, _node(inner, _join(key, name), lengths)) for name, inner in feature.items()
-            )
-        )
+        names = sorted(feature.keys())  # the order in which TensorFlow gives them
+        return _Dict(tuple((n, _node(feature[n], _join(key, n), lengths)) for n in names))
     if isinstance(feature, tfds.Dataset):
         return _Dataset(_node(feature.feature, key, (*lengths, feature._length)))
     if isinstance(feature, tfds.Sequence):
