@@ -80,6 +80,12 @@ class BuiltDataset:
             return {}
         return self._read_json(PROVENANCE)
 
+    @property
+    def builder_sha256(self) -> str | None:
+        """Hash of the builder's code, where the build left it."""
+        builder = self.provenance.get("builder")
+        return builder.get("code_sha256") if isinstance(builder, dict) else None
+
     @cached_property
     def file_format(self) -> str:
         """``tfrecord``, ``array_record``, …"""

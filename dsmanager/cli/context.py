@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dsmanager.cli.output import Output
-from dsmanager.errors import UsageError
+from dsmanager.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from dsmanager.library.library import Library
@@ -29,6 +29,8 @@ class Context:
     output: Output = field(default_factory=Output)
     asked: int = 1
     """How many items the command works on; the exit code depends on whether all failed."""
+    exit_code: ExitCode | None = None
+    """The exit code, for a verb whose errors do not decide it."""
 
     @cached_property
     def settings(self) -> Settings:

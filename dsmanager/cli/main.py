@@ -100,11 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(typer.main.get_command(app).get_help(_click_context()) + "\n")
         return ExitCode.USAGE
     try:
-        code = typer.main.get_command(app).main(
+        typer.main.get_command(app).main(
             normalised(given), prog_name="dsmanager", standalone_mode=False, obj=context
         )
-        if code:
-            return int(code)
     except click.exceptions.Abort:
         output.error(CancelledError("cancelled"))
     except click.ClickException as error:
@@ -126,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
     output.close()
+    if context.exit_code is not None:
+        return context.exit_code
     return exit_code_of(output.errors, context.asked)
 
 

@@ -120,7 +120,7 @@ def _of_built(
             "homepage": (info.get("location") or {}).get("urls", [None])[0],
             "license": licence,
             "citation": citation,
-            "builder_sha256": provenance.get("builder_sha256"),
+            "builder_sha256": built.builder_sha256,
             "tfds_version": provenance.get("tfds_version"),
         },
     )

@@ -135,7 +135,7 @@ def _facts(parts: list[BuiltDataset]) -> SidecarFacts:
     return SidecarFacts(
         created=utc_now(),
         tfds_version=provenance.get("tfds_version"),
-        builder_sha256=provenance.get("builder_sha256"),
+        builder_sha256=parts[0].builder_sha256,
         sources=tuple(sources[url] for url in sorted(sources)),
         license=provenance.get("license"),
         citation=provenance.get("citation"),

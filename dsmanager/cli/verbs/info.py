@@ -9,6 +9,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
+from dsmanager.errors import ExitCode
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +32,7 @@ def info(
         context.output.error(error)
     for line in _lines(facts.to_json()):
         context.output.data(line)
-    context.output.close()
-    raise typer.Exit(0)
+    context.exit_code = ExitCode.DONE  # what is here was shown; an unreachable remote is told
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import columns, size_text
+from dsmanager.errors import ExitCode
 
 if TYPE_CHECKING:
     from dsmanager.library.presence import Presence
@@ -47,8 +48,7 @@ def list_presence(
         _show_available(context, chosen.words, {row.ref.name for row in found.rows})
     for error in found.errors:
         context.output.error(error)
-    context.output.close()
-    raise typer.Exit(0)
+    context.exit_code = ExitCode.DONE  # what is here was shown; an unreachable remote is told
 
 
 def _show(context: Context, rows: list[Presence]) -> None:
