@@ -49,10 +49,8 @@ class SidecarLayout:
             return
         member = self._missing.pop(entry.path, None)
         if member is None:
-            known = entry.path in self._members
-            raise MalformedError(
-                f"{entry.path!a} is {'there twice' if known else 'not in the sidecar'}"
-            )
+            problem = "there twice" if entry.path in self._members else "not in the sidecar"
+            raise MalformedError(f"{entry.path!a} is {problem}")
         if member.size != entry.size:
             raise MalformedError(
                 f"{entry.path!a} has {entry.size:,} bytes, the sidecar says {member.size:,}"

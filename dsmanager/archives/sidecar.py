@@ -101,12 +101,10 @@ class Sidecar:
             "sources": list(self.sources),
             "license": self.license,
             "citation": self.citation,
-            "members": [
-                {"path": member.path, "size": member.size, "sha256": member.sha256}
-                for member in self.members
-            ],
         }
-        return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False).removesuffix("\n}")
+        members = ",\n".join(map(_member_json, self.members))
+        return f'{text},\n  "members": [\n{members}\n  ]\n}}\n'.encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Sidecar:
@@ -127,6 +125,15 @@ class Sidecar:
             f"the sidecar {where} cannot be used: {problem}",
             hint="get archive and sidecar again: dsmanager download REF --overwrite",
         )
+
+
+def _member_json(member: Member) -> str:
+    """As ``json.dumps`` with indent 2 writes it, which is ten times slower for many members."""
+    path = json.dumps(member.path, ensure_ascii=False)
+    return (
+        f'    {{\n      "path": {path},\n      "size": {member.size},\n'
+        f'      "sha256": "{member.sha256}"\n    }}'
+    )
 
 
 def sidecar_path(archive: Path) -> Path:
@@ -161,9 +168,7 @@ def subdir_order(subdir: str) -> tuple[bool, tuple[bytes, ...]]:
 def _parse(value: object) -> Sidecar:
     top = _object(value, "the sidecar")
     if _integer(top, "schema") != SCHEMA:
-        raise MalformedError(
-            f"schema {top['schema']} is not known; this version reads schema {SCHEMA}"
-        )
+        raise MalformedError(f"schema {top['schema']} is not known, only schema {SCHEMA}")
     ref = Ref.parse(_text(top, "ref"))
     subdir = tuple(_strings(top, "subdir"))
     return Sidecar(

@@ -140,7 +140,7 @@ class ByteStream:
         return self._before + self._at
 
     def take(self, count: int) -> bytes:
-        """Exactly ``count`` bytes (keep it small). Raises MalformedError when the stream ends first."""
+        """Exactly ``count`` bytes, a small number. Raises MalformedError when there are fewer."""
         end = self._at + count
         if end <= len(self._view):
             taken = bytes(self._view[self._at : end])
@@ -149,7 +149,7 @@ class ByteStream:
         return b"".join(self.pieces(count))
 
     def pieces(self, count: int) -> Iterator[memoryview]:
-        """The next ``count`` bytes as views of the chunks. Raises MalformedError as :meth:`take`."""
+        """The next ``count`` bytes as views of the chunks. Raises as :meth:`take`."""
         while count:
             if self._at == len(self._view) and not self.more():
                 raise MalformedError(f"it is cut off: its content ends at byte {self.offset:,}")
