@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dsmanager.catalog.scan import BUILDER_SUFFIX
+
 __all__ = ["code_sha256", "provenance"]
 
 _CODE = {".py", ".tsv", ".txt"}
@@ -22,7 +24,7 @@ def code_sha256(file: Path, name: str, checksums: Path | None) -> str:
     TFDS's newer form, is named after the dataset), else the file and its list of checksums.
     """
     folder = file.parent
-    if folder.name == name or file.stem != name:
+    if folder.name == name or file.stem == name + BUILDER_SUFFIX:
         files = {path.relative_to(folder).as_posix(): path for path in _code_files(folder)}
     else:
         files = {"checksums": checksums} if checksums is not None else {}

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import functools
+import http.server
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dsmanager.building import run
+from dsmanager.catalog.find import builders_at, find_builder
+from dsmanager.files import staged_folder
+from dsmanager.progress import CancelToken, Progress
+
+
+@dataclass
+class Bench:
+    """A place to build in: data dir, log, and what the last build left in its stage."""
+
+    folder: Path
+    progress: Progress = field(default_factory=Progress)
+    cancel: CancelToken = field(default_factory=CancelToken)
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "log.txt"
+
+    def build(self, path: Path | str, **options: Any) -> Path:
+        """Builds as the library does and returns the version folder in its place."""
+        source = find_builder(path) if isinstance(path, str) else builders_at(path)[0]
+        options = {"config": None, "download_dir": None, "manual_dir": None} | options
+        final = self.data_dir / source.name / "version"
+        with staged_folder(final) as stage:
+            staged = run.build(
+                source,
+                data_dir=self.data_dir,
+                stage=stage,
+                log_path=self.log_path,
+                progress=self.progress,
+                cancel=self.cancel,
+                **options,
+            )
+            assert staged.tree.is_relative_to(stage)
+            place = self.folder / "built" / staged.ref.subdir
+            place.parent.mkdir(parents=True, exist_ok=True)
+            staged.tree.rename(place)
+        return place
+
+    @property
+    def leftovers(self) -> list[Path]:
+        return sorted(self.data_dir.rglob("*")) if self.data_dir.exists() else []
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "bench")
+
+
+@pytest.fixture
+def write_builder(tmp_path: Path) -> Callable[..., Path]:
+    return functools.partial(_write_builder, tmp_path / "builders")
+
+
+def _write_builder(
+    folder: Path,
+    name: str = "sample",
+    *,
+    body: str = "yield 0, {'x': 1}",
+    features: str = "{'x': np.int64}",
+    top: str = "",
+    splits: str = "{'train': self._generate_examples(dl_manager)}",
+    checksums: str | None = None,
+    extra: str = "",
+) -> Path:
+    """A builder's folder ``<folder>/<name>`` whose examples come from ``body``."""
+    home = folder / name
+    home.mkdir(parents=True, exist_ok=True)
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    code = f"""\
+import numpy as np
+import tensorflow_datasets as tfds
+{top}
+
+class {camel}(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {{"1.0.0": "First.", "0.9.0": "Before.", "0.8.0": "Long before."}}
+{textwrap.indent(extra, "    ")}
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict({features}),
+            description="A sample.",
+        )
+
+    def _split_generators(self, dl_manager):
+        return {splits}
+
+    def _generate_examples(self, dl_manager):
+{textwrap.indent(textwrap.dedent(body), "        ")}
+"""
+    (home / f"{name}.py").write_text(code)
+    if checksums is not None:
+        (home / "checksums.tsv").write_text(checksums)
+    return home
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes any import of TensorFlow in a child fail; returns the folder that does it."""
+    folder = tmp_path / "without"
+    (folder / "tensorflow").mkdir(parents=True)
+    (folder / "tensorflow" / "__init__.py").write_text(
+        "raise ImportError('TensorFlow was imported')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+@dataclass
+class Server:
+    """An HTTP server of what is in ``files``; anything else is answered by ``statuses`` or 404."""
+
+    url: str
+    files: dict[str, bytes]
+    statuses: dict[str, int]
+    cut: dict[str, int]
+    requests: list[str]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server("", {}, {}, {}, [])
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            state.requests.append(self.path)
+            content = state.files.get(self.path)
+            if content is None:
+                self.send_error(state.statuses.get(self.path, 404))
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: state.cut.get(self.path, len(content))])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    state.url = f"http://127.0.0.1:{httpd.server_address[1]}"
+    yield state
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
