@@ -38,9 +38,11 @@ def encode_jpeg(image: Any) -> bytes:
     """JPEG of an array of shape (height, width, 1 or 3 channels) of uint8."""
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    gray = image.shape[2] == 1
+    picture = Image.fromarray(image[..., 0] if gray else image)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=95, subsampling="4:2:0", dpi=(300, 300))
+    subsampling = {} if gray else {"subsampling": "4:2:0"}
+    picture.save(buffer, "JPEG", quality=95, dpi=(300, 300), **subsampling)
     return buffer.getvalue()
 
 

@@ -34,14 +34,14 @@ def install(progress: Progress) -> None:
     from tensorflow_datasets.core.features import image_feature
     from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
 
-    from dsmanager.building import gfile
+    from dsmanager.building import tensorflow_parts
     from dsmanager.building.writer import ShuffledWriter
     from dsmanager.loading import without_tensorflow
 
     tqdm_utils.disable_progress_bar()
     without_tensorflow.install()
     tensorflow = lazy_imports_utils.tensorflow
-    tensorflow._submodules.update(gfile.stand_ins(tensorflow))
+    tensorflow._submodules.update(tensorflow_parts.stand_ins(tensorflow))
     image_feature._ImageEncoder._encode_image = _encode_image
     file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
     example_serializer.ExampleSerializer.serialize_example = _serialize

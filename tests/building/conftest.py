@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from dsmanager.building import run
 from dsmanager.catalog.find import builders_at, find_builder
 from dsmanager.files import staged_folder
@@ -61,6 +62,12 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "bench")
+
+
+@pytest.fixture(scope="session")
+def write_builder_in() -> Callable[..., Path]:
+    """``write_builder_in(folder, name, …)``"""
+    return _write_builder
 
 
 @pytest.fixture
@@ -140,7 +147,7 @@ def server() -> Iterator[Server]:
     state = Server("", {}, {}, {}, [])
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             state.requests.append(self.path)
             content = state.files.get(self.path)
             if content is None:

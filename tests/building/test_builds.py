@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from dsmanager.building.run import describe
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import builders_at, find_builder
@@ -41,7 +42,7 @@ def test_a_build_leaves_a_complete_version_folder_and_nothing_else(
 
 
 def test_two_builds_in_different_places_are_equal(
-    bench: Any, write_builder: Write, tmp_path: Path
+    bench: Any, write_builder_in: Write, tmp_path: Path
 ) -> None:
     features = ", ".join(f"'feature_{i}': np.int64" for i in range(12))
     values = ", ".join(f"'feature_{i}': i * {i}" for i in range(12))
@@ -49,10 +50,9 @@ def test_two_builds_in_different_places_are_equal(
         "features": f"{{{features}}}",
         "body": f"for i in range(50):\n    yield f'key {{i}}', {{{values}}}",
     }
-    write_elsewhere = write_builder.func  # type: ignore[attr-defined]
-    first = bench.build(write_builder(**options))
+    first = bench.build(write_builder_in(tmp_path / "here", **options))
     bench.folder = tmp_path / "an other pläce"
-    second = bench.build(write_elsewhere(tmp_path / "bücher und mehr", **options))
+    second = bench.build(write_builder_in(tmp_path / "bücher und mehr", **options))
     assert {path.name: path.read_bytes() for path in first.iterdir()} == {
         path.name: path.read_bytes() for path in second.iterdir()
     }
@@ -108,7 +108,7 @@ def test_what_a_builder_raises_is_one_line_and_its_output_is_in_the_log(
 
 
 def test_an_example_that_does_not_fit_names_the_feature(bench: Any, write_builder: Write) -> None:
-    with pytest.raises(DsmanagerError, match="ValueError.*'word'"):
+    with pytest.raises(DsmanagerError, match=r"ValueError.*'word'"):
         bench.build(write_builder(body="yield 0, {'x': 'word'}"))
 
 
@@ -122,7 +122,12 @@ def test_a_builder_that_asks_on_the_terminal_is_told_that_nobody_is_there(
 def test_a_builder_sees_no_credentials(
     bench: Any, write_builder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "ARMORY_PRIVATE_S3_ID", "DSMANAGER_REMOTE"):
+    for name in (
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "ARMORY_PRIVATE_S3_ID",
+        "DSMANAGER_REMOTE",
+    ):
         monkeypatch.setenv(name, "hidden")
     for name in ("HF_TOKEN", "MY_API_KEY", "DB_PASSWORD", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.setenv(name, "hidden")
@@ -137,9 +142,7 @@ def test_a_builder_sees_no_credentials(
     assert "[]\nseen /dev/null\n" in bench.log_path.read_text()
 
 
-def test_stray_files_and_temporary_ones_go_with_the_stage(
-    bench: Any, write_builder: Write
-) -> None:
+def test_stray_files_and_temporary_ones_go_with_the_stage(bench: Any, write_builder: Write) -> None:
     body = """
     import tempfile
     open('stray.txt', 'w').close()
@@ -242,7 +245,7 @@ def test_a_feature_from_elsewhere_is_refused_before_anything_is_built(
 ) -> None:
     top = "class Mine(tfds.features.Text):\n    pass\n"
     home = write_builder(top=top, features="{'x': Mine()}", body="yield 0, {'x': 'a'}")
-    with pytest.raises(DsmanagerError, match="could not be loaded.*Mine"):
+    with pytest.raises(DsmanagerError, match=r"could not be loaded.*Mine"):
         bench.build(home)
 
 
@@ -251,7 +254,7 @@ def test_two_builders_in_one_file_are_refused(bench: Any, write_builder: Write) 
     code = (home / "sample.py").read_text()
     second = code[code.index("class Sample") :].replace("class Sample", "class Sample2")
     (home / "sample.py").write_text(code + second)
-    with pytest.raises(UsageError, match="exactly one concrete builder class.*Sample, Sample2"):
+    with pytest.raises(UsageError, match=r"exactly one concrete builder class.*Sample, Sample2"):
         bench.build(home)
 
 

@@ -1,6 +1,7 @@
 """What TFDS's own builders use of TensorFlow to read files, on plain Python.
 
-Most of them open their sources with ``tf.io.gfile``. On local paths these functions do the same;
+Most of them open their sources with ``tf.io.gfile``, and name dtypes by TensorFlow's names; TFDS
+itself asks TensorFlow for a dtype to write a sequence of sequences. On local paths these functions do the same;
 paths with a scheme such as ``gs://``, and every other part of TensorFlow, still go to TensorFlow
 when they are used. The names are TensorFlow's.
 """
@@ -11,6 +12,7 @@ import glob as globbing
 import os
 import shutil
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import IO, Any
 
 import numpy as np
@@ -22,12 +24,19 @@ def stand_ins(tensorflow: Any) -> dict[str, Any]:
     """Attributes to put in front of ``tensorflow``, which is only touched for all the rest."""
     numbers = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
     numbers += ["float16", "float32", "float64"]
-    return {name: np.dtype(name).type for name in numbers} | {
-        "bool": np.bool_,
-        "string": np.object_,
+    dtypes = {name: np.dtype(name).type for name in numbers}
+    dtypes |= {"bool": np.bool_, "string": np.object_}
+    return dtypes | {
         "compat": _Part(tensorflow, "compat", _Compat),
-        "io": _Part(tensorflow, "io", _Io(tensorflow)),
+        "dtypes": _Part(tensorflow, "dtypes", SimpleNamespace(as_dtype=_as_dtype, **dtypes)),
+        "io": _Part(tensorflow, "io", SimpleNamespace(gfile=_GFile(tensorflow))),
     }
+
+
+def _as_dtype(dtype: Any) -> Any:
+    from tensorflow_datasets.core.utils import dtype_utils
+
+    return np.dtype(dtype_utils.cast_to_numpy(dtype))
 
 
 class _Part:
@@ -52,11 +61,6 @@ class _Compat:
     @staticmethod
     def as_bytes(value: str | bytes, encoding: str = "utf-8") -> bytes:
         return value.encode(encoding) if isinstance(value, str) else value
-
-
-class _Io:
-    def __init__(self, tensorflow: Any) -> None:
-        self.gfile = _GFile(tensorflow)
 
 
 class _GFile:
