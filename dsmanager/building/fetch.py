@@ -240,15 +240,11 @@ def _check_status(url: str, response: requests.Response) -> None:
 
 def _filename(response: requests.Response) -> str:
     """The name by which ``checksums.tsv`` would record it, as TFDS takes it."""
-    said = re.findall(
-        r"filename= *['\"]?([^;\r\n\"']+)['\"]? *;?",
-        response.headers.get("Content-Disposition", ""),
-        re.IGNORECASE,
-    )
-    if said and os.path.basename(said[0].strip()):
-        return os.path.basename(said[0].strip())
-    name = os.path.basename(urllib.parse.urlsplit(response.url).path).replace("%2F", "_")
-    return name or "unknown_name"
+    header = str(response.headers.get("Content-Disposition", ""))
+    said = re.search(r"filename= *['\"]?([^;\r\n\"']+)", header, re.IGNORECASE)
+    path = urllib.parse.urlsplit(str(response.url)).path
+    named = os.path.basename(said[1].strip()) if said else ""
+    return named or os.path.basename(path).replace("%2F", "_") or "unknown_name"
 
 
 def _drive_link(url: str, response: requests.Response) -> str:

@@ -1,9 +1,9 @@
 """What TFDS's own builders use of TensorFlow to read files, on plain Python.
 
-Most of them open their sources with ``tf.io.gfile``, and name dtypes by TensorFlow's names; TFDS
-itself asks TensorFlow for a dtype to write a sequence of sequences. On local paths these functions do the same;
-paths with a scheme such as ``gs://``, and every other part of TensorFlow, still go to TensorFlow
-when they are used. The names are TensorFlow's.
+Most of them open their sources with ``tf.io.gfile`` and name dtypes as TensorFlow does; TFDS itself
+asks TensorFlow for a dtype to write a sequence of sequences. On local paths these functions do the
+same; paths with a scheme such as ``gs://``, and every other part of TensorFlow, still go to
+TensorFlow when they are used. The names are TensorFlow's.
 """
 
 from __future__ import annotations

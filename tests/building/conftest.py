@@ -13,7 +13,7 @@ import pytest
 
 from dsmanager.building import run
 from dsmanager.catalog.find import builders_at, find_builder
-from dsmanager.files import staged_folder
+from dsmanager.files import remove_path, staged_folder
 from dsmanager.progress import CancelToken, Progress
 
 
@@ -51,6 +51,7 @@ class Bench:
             assert staged.tree.is_relative_to(stage)
             place = self.folder / "built" / staged.ref.subdir
             place.parent.mkdir(parents=True, exist_ok=True)
+            remove_path(place)
             staged.tree.rename(place)
         return place
 

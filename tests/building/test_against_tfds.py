@@ -173,7 +173,7 @@ def _shards(tree: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(tree.glob("*.tfrecord-*"))}
 
 
-@pytest.mark.parametrize(("name", "count"), [("varied", 4), ("ordered", 64), ("digit", 2)])
+@pytest.mark.parametrize(("name", "count"), [("varied", 8), ("ordered", 64), ("digit", 2)])
 def test_shards_are_those_of_tfds_byte_for_byte(
     bench: Any, reference: Reference, name: str, count: int, no_tensorflow: Path
 ) -> None:
