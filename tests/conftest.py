@@ -89,7 +89,13 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["rclone", "serve", "s3", "--auth-key", ",".join(pair.values())]
-    command += ["--addr", f"127.0.0.1:{port}", "--config", str(folder / "none"), str(folder / "data")]
+    command += [
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--config",
+        str(folder / "none"),
+        str(folder / "data"),
+    ]
     with open(folder / "log.txt", "wb") as log:
         process = subprocess.Popen(_from_venv(command), stdout=log, stderr=log)
     wait_until(lambda: _is_listening(port), "rclone listens")

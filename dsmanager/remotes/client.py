@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -144,15 +144,15 @@ class Clients:
                 "payload_signing_enabled": not self._protects_bytes(),
             },
         )
-        return cast(
-            "S3Client",
-            self._session().create_client(
-                "s3",
-                endpoint_url=self.endpoint_url,
-                verify=None if self._config.verify_tls else False,
-                config=config,
-            ),
+        client = self._session().create_client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            verify=None if self._config.verify_tls else False,
+            config=config,
         )
+        if not self.is_aws:
+            client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
+        return cast("S3Client", client)
 
     def _protects_bytes(self) -> bool:
         """Whether bytes are safe on their way without a signature over them: TLS and loopback."""
@@ -215,6 +215,15 @@ def _read_credentials_file(config: RemoteConfig) -> tuple[str, str]:
             f"the credentials of remote '{config.name}' cannot be read from {path}",
             hint=f"start its server again: dsmanager remote serve {config.name}",
         ) from error
+
+
+def _take_no_redirect(context: dict[str, Any], **_: object) -> None:
+    """Says that this request was redirected already.
+
+    botocore follows the redirects of AWS between regions; those of other servers carry no region,
+    and it would ask for it again and again until Python's stack is used up.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dsmanager.errors import DsmanagerError, TemporaryError, os_errors
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
-from dsmanager.remotes.failures import error_code, http_status, translate
+from dsmanager.remotes.failures import http_status, translate
 from dsmanager.remotes.objects import RemoteObject, bare_etag
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ class Download:
         if self._obj.etag not in ("", bare_etag(answer.get("ETag"))):
             body.close()
             raise self._changed()
-        if part and answer["ResponseMetadata"]["HTTPStatusCode"] == 200:
+        # The status does not tell: rclone answers 200 to a range that it honours.
+        if part and not answer.get("ContentRange", "").startswith(f"bytes {start}-{end - 1}/"):
             body.close()
             raise _RangesIgnoredError
         return body
@@ -165,7 +166,7 @@ class Download:
                 view, position = view[count:], position + count
 
     def _named(self, error: Exception) -> DsmanagerError:
-        if http_status(error) == 412 or error_code(error) == "PreconditionFailed":
+        if http_status(error) in (412, 416):  # 416: it is shorter now, on a server without If-Match
             return self._changed()
         return translate(error, self._config, self._url)
 

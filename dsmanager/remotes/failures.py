@@ -32,7 +32,7 @@ from dsmanager.text import plain, redact
 if TYPE_CHECKING:
     from dsmanager.settings import RemoteConfig
 
-__all__ = ["error_code", "http_status", "is_temporary", "translate", "translated"]
+__all__ = ["error_code", "http_status", "is_temporary", "not_s3", "translate", "translated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,11 @@ def translate(error: Exception, config: RemoteConfig, url: str) -> DsmanagerErro
     }
     message = f"{url}: {failure.text.format(**words)}"
     return failure.error(_clean(message), hint=_clean(failure.hint.format(**words)))
+
+
+def not_s3(config: RemoteConfig) -> DsmanagerError:
+    """The error for an answer that no S3 server would give."""
+    return translate(ResponseParserError(), config, config.url)
 
 
 @contextmanager

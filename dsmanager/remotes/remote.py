@@ -29,7 +29,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.client import Access, Clients, no_credentials
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
-from dsmanager.remotes.failures import error_code, http_status, translated
+from dsmanager.remotes.failures import error_code, http_status, not_s3, translated
 from dsmanager.remotes.objects import RemoteObject
 from dsmanager.remotes.upload import NewObject, Upload
 
@@ -80,6 +80,8 @@ class Remote:
                 Bucket=self.config.bucket, Prefix=prefix, Delimiter="/"
             )
             for page in pages:
+                if "IsTruncated" not in page:
+                    raise not_s3(self.config)
                 for entry in page.get("Contents", ()):
                     name = entry["Key"].removeprefix(prefix)
                     if name and not name.endswith("/"):

@@ -69,13 +69,13 @@ def start(
     *,
     state_dir: Path,
     folder: Path | None = None,
-    bucket: str = "datasets",
+    bucket: str | None = None,
     cancel: CancelToken | None = None,
 ) -> ServerStatus:
     """Starts the server ``name``, or returns it when it runs already; waits until it answers.
 
-    A server that was stopped comes back with its data, credentials and, where they are free, its
-    ports. Raises DsmanagerError with the last line of its log when it does not come up.
+    A server that was stopped comes back with its data, bucket, credentials and, where they are
+    free, its ports. Raises DsmanagerError with the last line of its log when it does not come up.
     """
     cancel = cancel or CancelToken()
     home = _Home(name, state_dir)
@@ -95,7 +95,7 @@ def start(
             return current
         weed = find_weed()
         home.prepare(data)
-        return _bring_up(home, weed, data, bucket, cancel)
+        return _bring_up(home, weed, data, bucket or current.bucket, cancel)
 
 
 def stop(name: str, *, state_dir: Path) -> ServerStatus:

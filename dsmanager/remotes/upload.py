@@ -110,7 +110,7 @@ class Upload:
         def request(**extra: Any) -> str:
             body: Any = _Body(content, crew, self._progress) if content else b""
             answer = self._client.put_object(**self._place, Body=body, **self._header, **extra)
-            return bare_etag(answer["ETag"])
+            return bare_etag(answer.get("ETag"))
 
         return self._tolerant(request, self._acl | self._condition)
 
@@ -179,7 +179,7 @@ class Upload:
                 MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
                 **extra,
             )
-            return bare_etag(answer["ETag"])
+            return bare_etag(answer.get("ETag"))
 
         return self._tolerant(request, self._condition)
 

@@ -46,6 +46,7 @@ class Request:
 @dataclass(frozen=True)
 class Answer:
     status: int
+    """0 closes the connection without an answer."""
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     length: int | None = None
@@ -68,11 +69,12 @@ class ScriptedServer:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query, keep_blank_values=True))
                 headers = {key.lower(): value for key, value in self.headers.items()}
-                request = Request(
-                    self.command, parts.path, query, headers, self.rfile.read(length)
-                )
+                request = Request(self.command, parts.path, query, headers, self.rfile.read(length))
                 outer.requests.append(request)
                 answer = outer.script(request)
+                if not answer.status:
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 for key, value in answer.headers.items():
                     self.send_header(key, value)
@@ -82,7 +84,7 @@ class ScriptedServer:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
-                if answer.length not in (None, len(answer.body)):
+                if answer.length is not None:
                     self.close_connection = True
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815
@@ -103,7 +105,7 @@ class ScriptedServer:
 
     def config(self, **settings: Any) -> RemoteConfig:
         endpoint = f"http://127.0.0.1:{self.port}"
-        return RemoteConfig(name="scripted", url="s3://b/p", endpoint_url=endpoint, **settings)
+        return RemoteConfig(name="scripted", url="s3://bkt/p", endpoint_url=endpoint, **settings)
 
     def refuse(self, code: str, status: int, message: str = "no") -> None:
         """Every request is answered with this S3 error; HEAD without a body, as ever."""

@@ -1,0 +1,71 @@
+"""``remote check`` names the first thing that is wrong, and cleans up after itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dsmanager.remotes.checks import CheckStep
+from dsmanager.remotes.remote import Remote
+from dsmanager.settings import RemoteConfig
+
+
+def by_name(steps: tuple[CheckStep, ...]) -> dict[str, str]:
+    return {step.name: step.status for step in steps}
+
+
+def test_a_healthy_remote_passes_every_step(store: Remote) -> None:
+    steps = store.check()
+    assert [step for step in steps if step.status == "failed"] == []
+    assert [step.name for step in steps] == [
+        "endpoint",
+        "credentials",
+        "bucket",
+        "list",
+        "write",
+        "read back",
+        "keeps existing objects",
+        "public",
+        "delete",
+    ]
+    assert store.list() == [], "the probe is removed"
+
+
+def test_a_server_that_ignores_conditions_is_told_apart(rclone: Any, seaweedfs: Any) -> None:
+    for server, status in ((rclone, "skipped"), (seaweedfs, "ok")):
+        with Remote(server.config()) as remote:
+            assert by_name(remote.check())["keeps existing objects"] == status
+
+
+def test_read_only_writes_nothing(remote: Remote) -> None:
+    steps = remote.check(read_only=True)
+    assert by_name(steps)["write"] == "skipped"
+    assert steps[-1].name == "write"
+
+
+def test_a_missing_bucket_is_named(remote_config: RemoteConfig) -> None:
+    with Remote(replace(remote_config, url="s3://no-such-bucket/")) as remote:
+        steps = remote.check()
+    failed = [step for step in steps if step.status == "failed"]
+    assert failed[0].name == "bucket"
+    assert "no-such-bucket" in failed[0].text
+    assert failed[0].exit_code == 6
+
+
+def test_nobody_listening_ends_the_check(scripted: Any) -> None:
+    config = replace(scripted.config(), endpoint_url="http://127.0.0.1:9")
+    with Remote(config) as remote:
+        (step,) = remote.check()
+    assert (step.name, step.status, step.exit_code) == ("endpoint", "failed", 5)
+
+
+def test_bad_keys_fail_at_the_bucket(seaweedfs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "WRONG")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with Remote(replace(seaweedfs.config(), credentials_file=None)) as remote:
+        steps = remote.check()
+    failed = [step for step in steps if step.status == "failed"]
+    assert failed[0].name == "bucket"
+    assert failed[0].exit_code == 8
