@@ -19,6 +19,8 @@ __all__ = ["Array", "Field", "Ragged", "Raw", "nest"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 _MAX_VARINT_BYTES = 10
+# the seven low bits of the first n bytes of a number
+_SEVENS = np.array([sum(0x7F << 8 * i for i in range(n)) for n in range(9)], np.uint64)
 _KIND_OF = {"b": "int", "i": "int", "u": "int", "f": "float", "O": "bytes"}
 
 
@@ -134,25 +136,33 @@ class Field:
 
 
 def _int64s(chunk: memoryview) -> Array:
-    """Varints, all at once: the n-th byte of every number that has one, ten times at most."""
-    data = np.frombuffer(chunk, np.uint8)
-    ends = np.flatnonzero(data < 0x80)
-    if not len(data):
-        return np.empty(0, np.int64)
-    if not len(ends) or ends[-1] != len(data) - 1:
-        raise VerificationError(
-            "a record is no tf.train.Example: it has a number that does not end"
-        )
-    if len(ends) == len(data):
-        return data.astype(np.int64)
+    """Varints, all at once: eight bytes of each number together, then the ninth and the tenth."""
+    data = np.zeros(len(chunk) + 8, np.uint8)
+    data[: len(chunk)] = chunk
+    ends = np.flatnonzero(data[: len(chunk)] < 0x80)
+    if len(ends) == len(chunk):
+        return data[: len(chunk)].astype(np.int64)
+    if not len(ends) or ends[-1] != len(chunk) - 1:
+        raise VerificationError("a record is no tf.train.Example: a number in it does not end")
     starts = np.concatenate([[0], ends[:-1] + 1])
     sizes = ends - starts + 1
-    longest = int(sizes.max())
-    if longest > _MAX_VARINT_BYTES:
+    if int(sizes.max()) > _MAX_VARINT_BYTES:
         raise VerificationError("a record is no tf.train.Example: a number in it is too long")
-    numbers = np.zeros(len(ends), np.uint64)
-    for index in range(longest):
-        has = sizes > index
-        part = (data[starts[has] + index] & 0x7F).astype(np.uint64)
-        numbers[has] |= part << np.uint64(7 * index)
+    eights = np.ndarray((len(chunk),), "<u8", data.data, strides=(1,))
+    numbers = _joined(eights[starts] & _SEVENS[np.minimum(sizes, 8)])
+    for index in range(8, _MAX_VARINT_BYTES):
+        longer = np.flatnonzero(sizes > index)
+        part = data[starts[longer] + index].astype(np.uint64) & np.uint64(0x7F)
+        if index == _MAX_VARINT_BYTES - 1 and (part > 1).any():
+            raise VerificationError("a record is no tf.train.Example: a number in it is too long")
+        numbers[longer] |= part << np.uint64(7 * index)
     return numbers.view(np.int64)
+
+
+def _joined(sevens: Array) -> Array:
+    """Closes the gaps between eight groups of seven bits: by pairs, fours and eights."""
+    for groups, mask in ((1, 0x007F007F007F007F), (2, 0x00003FFF00003FFF), (4, 0x0FFFFFFF)):
+        low, bits = np.uint64(mask), np.uint64(8 * groups)
+        high = (sevens >> bits) & low
+        sevens = (sevens & low) | (high << np.uint64(7 * groups))
+    return sevens

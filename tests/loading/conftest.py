@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from dsmanager.locks import locked
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
@@ -32,10 +34,15 @@ class Built:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow makes the datasets to compare with, and is not installed")
-    folder = tmp_path_factory.mktemp("built")
-    command = [sys.executable, str(HERE / "make_datasets.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # what all workers share
+    folder = folder / "built"
+    with locked(folder.with_suffix(".lock"), purpose="build the datasets of the tests"):
+        if not (folder / "expected.pickle").exists():
+            command = [sys.executable, str(HERE / "make_datasets.py"), str(folder)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr[-4000:]
     return Built(folder, pickle.loads((folder / "expected.pickle").read_bytes()))
 
 
