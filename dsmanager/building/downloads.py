@@ -102,7 +102,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
 
     def _fetch(self, resource: Any) -> Any:
         url = resource.url
-        fetched = fetch(url, self._partial_dir, meter=self._meter)
+        fetched = fetch(url, self._partial_dir, meter=self._meter, dataset=self._dataset_name)
         info = checksums.UrlInfo(
             size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
         )

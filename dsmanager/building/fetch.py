@@ -80,12 +80,30 @@ class _TransientError(Exception):
     """A failure that another try may not have."""
 
 
-def fetch(url: str, folder: Path, *, meter: Meter, patience_s: float = PATIENCE_S) -> Fetched:
+def fetch(
+    url: str,
+    folder: Path,
+    *,
+    meter: Meter,
+    dataset: str = "NAME",
+    patience_s: float = PATIENCE_S,
+) -> Fetched:
     """Fetches ``url`` (http, https, ftp or file) into a new file of ``folder``.
 
     Raises TemporaryError when the source cannot be reached or stops, NotFoundError when it does not
     have the file, CredentialsError when it wants some.
     """
+    try:
+        return _fetch(url, folder, meter, patience_s)
+    except DsmanagerError as error:
+        error.hint = error.hint or (
+            f"put {os.path.basename(urllib.parse.urlsplit(url).path) or 'it'} in a folder "
+            f"yourself, then: dsmanager build {dataset} --manual-dir FOLDER"
+        )
+        raise
+
+
+def _fetch(url: str, folder: Path, meter: Meter, patience_s: float) -> Fetched:
     last_byte = _Clock()
     for attempt in range(_TRIES):
         try:
@@ -95,7 +113,7 @@ def fetch(url: str, folder: Path, *, meter: Meter, patience_s: float = PATIENCE_
         if last_byte.age_s + delay_s >= patience_s or attempt == _TRIES - 1:
             break
         time.sleep(delay_s)
-    raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}", hint=_hint(url))
+    raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}")
 
 
 class _Clock:
@@ -153,8 +171,7 @@ def _opened(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[bytes]
             yield opened
     else:
         raise DsmanagerError(
-            f"{redact(url)} cannot be fetched: only http, https, ftp and file URLs can",
-            hint=_hint(url),
+            f"{redact(url)} cannot be fetched: only http, https, ftp and file URLs can"
         )
 
 
@@ -175,7 +192,7 @@ def _opened_http(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[b
                 yield _filename(response), expected, response.iter_content(_BLOCK_BYTES)
     except requests.exceptions.RequestException as error:
         if isinstance(error, requests.exceptions.InvalidURL):
-            raise DsmanagerError(f"{redact(url)} is no URL", hint=_hint(url)) from error
+            raise DsmanagerError(f"{redact(url)} is no URL") from error
         raise _TransientError(_reason(error)) from error
 
 
@@ -191,9 +208,7 @@ def _opened_other(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[
             )
     except urllib.error.URLError as error:
         if url.startswith("file:"):
-            raise NotFoundError(
-                f"{redact(url)} cannot be read: {error.reason}", hint=_hint(url)
-            ) from error
+            raise NotFoundError(f"{redact(url)} cannot be read: {error.reason}") from error
         raise _TransientError(str(error.reason)) from error
     except (TimeoutError, ConnectionError) as error:
         raise _TransientError(str(error)) from error
@@ -228,14 +243,12 @@ def _check_status(url: str, response: requests.Response) -> None:
         case 200:
             return
         case 404 | 410:
-            raise NotFoundError(f"{shown} is not there: the server says {status}", hint=_hint(url))
+            raise NotFoundError(f"{shown} is not there: the server says {status}")
         case 401 | 403:
-            raise CredentialsError(
-                f"{shown} may not be fetched: the server says {status}", hint=_hint(url)
-            )
+            raise CredentialsError(f"{shown} may not be fetched: the server says {status}")
         case code if code == 429 or code >= 500:
             raise _TransientError(f"the server says {status}")
-    raise DsmanagerError(f"could not fetch {shown}: the server says {status}", hint=_hint(url))
+    raise DsmanagerError(f"could not fetch {shown}: the server says {status}")
 
 
 def _filename(response: requests.Response) -> str:
@@ -263,11 +276,3 @@ def _reason(error: requests.exceptions.RequestException) -> str:
         r"(\[Errno -?\d+\] )?([A-Z][a-z ]+ (?:refused|unreachable|reset[a-z ]*))", text
     )
     return found[2] if found else text.splitlines()[0][:200]
-
-
-def _hint(url: str) -> str:
-    return (
-        "fetch it in another way, put it in a folder under the name "
-        f"{os.path.basename(urllib.parse.urlsplit(url).path) or 'that checksums.tsv has'}, "
-        "and: dsmanager build NAME --manual-dir FOLDER"
-    )

@@ -135,7 +135,7 @@ def test_a_refused_connection_ends_soon_and_names_the_manual_folder(
             bench.build(write_builder(top=f"URL = {url!r}", body=READ))
     assert time.monotonic() - started < 30
     assert url in caught.value.message
-    assert (caught.value.hint or "").endswith("dsmanager build NAME --manual-dir FOLDER")
+    assert (caught.value.hint or "").endswith("dsmanager build sample --manual-dir FOLDER")
     assert bench.leftovers == []
 
 
