@@ -26,7 +26,7 @@ from dsmanager.files import (
 )
 from dsmanager.hashing import sha256_file
 
-__all__ = ["commit", "recover"]
+__all__ = ["commit", "is_interrupted", "recover"]
 
 _KEPT = ".kept.tmp"
 _NO_SIDECAR = b"{}"
@@ -79,6 +79,11 @@ def recover(archive: Path) -> None:
             remove_path(path)
         if not archive.exists():
             remove_path(beside)
+
+
+def is_interrupted(archive: Path) -> bool:
+    """Whether a commit of ``archive`` was cut off between its two files: :func:`recover` mends."""
+    return bool(_leftovers(archive)[1])
 
 
 def _keep_old(archive: Path, beside: Path, *, replaced: bool) -> Path | None:

@@ -157,6 +157,7 @@ class _Pass:
         size = os.fstat(file.fileno()).st_size
         self._progress.start_phase(self._sink.phase, bytes_total=size)
         _check_size(self._archive, size, self._expected)
+        max_bytes = _max_tar_bytes(self._expected.sidecar, size)
         sha256, tar_sha256 = hashlib.sha256(), hashlib.sha256()
         with ExitStack() as stack:
             hashing = stack.enter_context(Lane("hash members"))
@@ -171,14 +172,13 @@ class _Pass:
             def tar_stream() -> Iterator[bytes]:
                 raw = raw_chunks(file, raw_seen)
                 compression = compression_of(self._archive.name)
-                max_bytes = _max_tar_bytes(self._expected.sidecar, size)
                 for chunk in tar_chunks(compression, raw, max_bytes=max_bytes):
                     hashing_tar.submit(tar_sha256.update, chunk)
                     yield chunk
 
             chunks = stack.enter_context(closing(prefetched(tar_stream())))
             members = MemberHashes(hashing, self._check_member)
-            self._walk(tar.ByteStream(chunks), members)
+            self._walk(tar.ByteStream(chunks), members, max_bytes)
             members.flush()
         subdir = self._layout.finish()
         _check_sha256(self._archive, sha256.hexdigest(), self._expected)
@@ -187,9 +187,11 @@ class _Pass:
             raise _differs(self._archive, "tar_sha256", tar_sha256.hexdigest(), sidecar.tar_sha256)
         return size, Extracted(subdir, self._files, self._bytes, sha256.hexdigest())
 
-    def _walk(self, stream: tar.ByteStream, members: MemberHashes) -> None:
+    def _walk(self, stream: tar.ByteStream, members: MemberHashes, max_bytes: int) -> None:
         for entry in tar.entries(stream):
             self._cancel.check()
+            if stream.offset + entry.size > max_bytes:
+                raise MalformedError(f"{entry.path!a} says that it has {entry.size:,} bytes")
             self._layout.admit(entry)
             if entry.is_folder:
                 self._sink.folder(entry.path)

@@ -43,6 +43,7 @@ def pack(
     *,
     compression: str = "gz",
     facts: SidecarFacts,
+    before_visible: Callable[[Sidecar], object] | None = None,
     progress: Progress,
     cancel: CancelToken,
     threads: int | None = None,
@@ -50,8 +51,9 @@ def pack(
     """Packs ``data_dir/<subdir>/*`` into ``archive``, replacing it, and writes its sidecar.
 
     ``subdirs`` are version folders of ``ref.name`` and perhaps ``<name>/.config``. ``threads``
-    compress (default: one a CPU, at most 8); they do not change the bytes. The caller holds the
-    archive's lock and has decided that it may be replaced.
+    compress (default: one a CPU, at most 8); they do not change the bytes. ``before_visible`` is
+    called when all bytes are written and nothing can be seen yet. The caller holds the archive's
+    lock and has decided that it may be replaced.
 
     Raises DsmanagerError when a folder holds anything but regular files or a file changes while it
     is read, NotFoundError for a folder without files, NoSpaceError, CancelledError.
@@ -70,6 +72,8 @@ def pack(
         threads = threads or min(available_cpus(), _MAX_THREADS)
         packed = _write(sources, temporary, compressor, progress, cancel, threads)
         sidecar = _describe(ref, archive, compressor, packed, facts)
+        if before_visible is not None:
+            before_visible(sidecar)
         commit(temporary, archive, sidecar.to_bytes())
     except OSError as error:
         raise from_os_error(error, f"package {ref}") from error

@@ -4,7 +4,8 @@ Written (fixed for good; see docs/archive-format.md): POSIX ustar headers with m
 no owner names, mode 0644 for files and 0755 for folders. A PAX ``x`` header precedes a member only
 when its path does not fit the name and prefix fields or is not ASCII (``path``), or when it has
 8 GiB or more (``size``; the ustar field is 0 then). Two zero blocks end the stream, and zeros fill
-it up to a multiple of 10,240 bytes.
+it up to a multiple of 10,240 bytes. Where no PAX header is needed, that is exactly what GNU tar
+writes with ``--format=ustar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0``.
 
 Read: ustar and GNU headers, PAX ``x`` (path and size), GNU ``L`` and base-256 sizes; regular files
 and folders, nothing else. What is refused raises :class:`~dsmanager.archives.paths.MalformedError`.
@@ -92,11 +93,11 @@ def _ustar(name: bytes, prefix: bytes, size: int, mode: bytes, kind: bytes) -> b
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes] | None:
-    """``(name, prefix)`` cut at the first slash that leaves a name of at most 100 bytes."""
+    """``(name, prefix)``, cut where GNU tar cuts: at the last slash that the prefix can end at."""
     if len(name) <= 100:
         return name, b""
-    cut = name.find(b"/", len(name) - 101)
-    if 0 < cut <= 155 and cut < len(name) - 1:
+    cut = name.rstrip(b"/").rfind(b"/", 0, 156)
+    if cut > 0 and len(name) - cut - 1 <= 100:
         return name[cut + 1 :], name[:cut]
     return None
 
