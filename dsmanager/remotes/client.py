@@ -7,6 +7,7 @@ here logs, stores or returns one.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import os
@@ -15,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
+import botocore.loaders
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -168,6 +170,8 @@ class Clients:
             session = botocore.session.Session(profile=self._config.profile)
             session.set_config_variable("metadata_service_timeout", _METADATA_TIMEOUT_S)
             session.set_config_variable("metadata_service_num_attempts", 1)
+            loader = _loader(session.get_config_variable("data_path"))
+            session.register_component("data_loader", loader)
             self._session_made = session
         return self._session_made
 
@@ -193,6 +197,12 @@ class Clients:
             session.set_credentials(key, secret)
             return Access.SIGNED, "ARMORY_PRIVATE_S3_ID"
         return Access.NONE, ""
+
+
+@functools.cache
+def _loader(data_path: str | None) -> botocore.loaders.Loader:
+    """Keeps the parsed description of S3, which takes longer to read than anything else."""
+    return botocore.loaders.create_loader(data_path)
 
 
 def no_credentials(config: RemoteConfig) -> CredentialsError:
