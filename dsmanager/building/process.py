@@ -116,6 +116,8 @@ class _Follower:
             while True:
                 self._cancel.check()
                 if not selector.select(_POLL_S):
+                    if self._process.poll() is not None:  # a fork of it may hold the pipe open
+                        break
                     continue
                 chunk = os.read(self._events_fd, 1 << 16)
                 if not chunk:

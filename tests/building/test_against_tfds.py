@@ -21,6 +21,7 @@ import pytest
 import dsmanager
 from dsmanager.building.images import encode_jpeg, encode_png
 from dsmanager.demo.source import make_digit_source
+from dsmanager.locks import locked
 from dsmanager.records.tfrecord import read_records
 
 Write = Callable[..., Path]
@@ -60,7 +61,7 @@ if requests["images"]:
     open(requests["images"], "wb").write(pickle.dumps(encoded))
 """
 
-RICH = {
+VARIED = {
     "name": "varied",
     "features": """{
         'scalar': np.int64, 'real': np.float32, 'flag': np.bool_, 'text': tfds.features.Text(),
@@ -97,7 +98,7 @@ RICH = {
 }
 ORDERED = {
     "name": "ordered",
-    "top": RICH["top"],
+    "top": VARIED["top"],
     "features": "{'x': tfds.features.Tensor(shape=(700,), dtype=np.int64)}",
     "body": "for i in range(999, -1, -1):\n    yield i * i, {'x': np.arange(700) + i}",
 }
@@ -135,38 +136,46 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def reference(
-    tmp_path_factory: pytest.TempPathFactory, images: list[Any], write_builder_in: Write
+    tmp_path_factory: pytest.TempPathFactory,
+    images: list[Any],
+    write_builder_in: Write,
+    worker_id: str,
 ) -> Reference:
-    folder = tmp_path_factory.mktemp("reference")
-    manual = make_digit_source(folder / "manual")
+    """Made once for all the processes that run these tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "reference"
     catalogue = Path(dsmanager.__file__).parent / "builders" / "standard"
     homes = {"digit": catalogue / "digit"}  # first: the others change TFDS's shard sizes
-    for each in (RICH, ORDERED):
-        homes[each["name"]] = write_builder_in(folder, **each)
-        (homes[each["name"]] / "__init__.py").touch()
+    homes |= {name: folder / name for name in (VARIED["name"], ORDERED["name"])}
+    pictures = folder / "images"
+    with locked(folder.with_suffix(".lock"), purpose="make the reference"):
+        if not folder.exists():
+            _make_reference(folder, homes, images, write_builder_in)
+    return Reference(folder, homes, folder / "manual", pickle.loads(pictures.read_bytes()))
+
+
+def _make_reference(
+    folder: Path, homes: dict[str, Path], images: list[Any], write_builder_in: Write
+) -> None:
+    manual = make_digit_source(folder / "manual")
+    for each in (VARIED, ORDERED):
+        (write_builder_in(folder, **each) / "__init__.py").touch()
     code = (homes["ordered"] / "ordered.py").read_text()
     (homes["ordered"] / "ordered.py").write_text(
         code.replace("builder=self,", "builder=self, disable_shuffling=True,")
     )
     builds = [
-        (
-            str(home / f"{name}.py"),
-            name.capitalize(),
-            str(folder / kind),
-            str(manual),
-            kind == "sorted",
-        )
+        (home / f"{name}.py", name.capitalize(), folder / kind, manual, kind == "sorted")
         for name, home in homes.items()
         for kind in ("sorted", "unsorted")
     ]
     pictures = folder / "images"
     pictures.write_bytes(pickle.dumps(images))
-    request = json.dumps({"builds": builds, "images": str(pictures)})
+    request = json.dumps({"builds": builds, "images": str(pictures)}, default=str)
     done = subprocess.run(
         [sys.executable, "-c", REFERENCE, request], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return Reference(folder, homes, manual, pickle.loads(pictures.read_bytes()))
 
 
 def _shards(tree: Path) -> dict[str, bytes]:
