@@ -76,7 +76,7 @@ class BuiltDataset:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the build left for the sidecar; empty for datasets that others built."""
-        if not (self.path / PROVENANCE).exists():
+        if not os.path.lexists(self.path / PROVENANCE):
             return {}
         return self._read_json(PROVENANCE)
 
@@ -98,13 +98,16 @@ class BuiltDataset:
         try:
             for entry in self.dataset_info.get("splits", []):
                 template = entry.get("filepathTemplate") or _DEFAULT_TEMPLATE
+                lengths = tuple(int(length) for length in entry.get("shardLengths", []))
+                if min(lengths, default=0) < 0 or entry["name"] in splits:
+                    raise ValueError("a negative length, or a split twice")
                 splits[entry["name"]] = Split(
                     name=str(entry["name"]),
-                    shard_lengths=tuple(int(length) for length in entry.get("shardLengths", [])),
+                    shard_lengths=lengths,
                     payload_bytes=int(entry.get("numBytes", 0)),
                     filename_template=str(template),
                 )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._damaged(f"{DATASET_INFO} has splits that cannot be read") from error
         return splits
 
@@ -112,10 +115,13 @@ class BuiltDataset:
     def files(self) -> dict[str, int]:
         """Size in bytes of every regular file of the folder, by name, sorted."""
         sizes = {}
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            raise self._damaged(f"the folder cannot be read: {error.strerror}") from error
         return dict(sorted(sizes.items()))
 
     @property
@@ -125,7 +131,7 @@ class BuiltDataset:
     def problems(self) -> Iterator[str]:
         """What keeps this folder from being loaded: unreadable JSON, missing or empty shards."""
         try:
-            splits, _ = self.splits, self.features
+            splits, _, files = self.splits, self.features, self.files
         except DsmanagerError as error:
             yield error.message
             return
@@ -135,8 +141,8 @@ class BuiltDataset:
             if not split.examples:
                 yield f"split {split.name} has no examples"
             for shard in split.shard_names(self.ref.name, self.file_format):
-                if not self.files.get(shard):
-                    yield f"{shard} is {'empty' if shard in self.files else 'missing'}"
+                if not files.get(shard):
+                    yield f"{shard} is {'empty' if shard in files else 'missing'}"
 
     def require_complete(self) -> None:
         """Raises VerificationError that names the first problem."""
@@ -170,13 +176,16 @@ def is_version_folder(path: Path) -> bool:
     return is_version(path.name) and (path / DATASET_INFO).is_file()
 
 
-_SKIPPED = re.compile(r"\.|__pycache__$|downloads$|cache$")
+_SKIPPED = re.compile(r"\..*|__pycache__", re.DOTALL)
+_NOT_DATASETS = {"cache", "downloads"}
 
 
 def find_built(data_dir: Path) -> Iterator[BuiltDataset]:
-    """Every version folder below ``data_dir``, sorted by path; links to folders are followed.
+    """Every version folder below ``data_dir``, sorted by ref; links to folders are followed.
 
-    Looks at ``<name>/<version>`` and ``<name>/<config…>/<version>``, at most four folders deep.
+    Looks at ``<name>/<version>`` and ``<name>/<config…>/<version>``, at most four folders above the
+    version. A folder that no ref can name is no dataset. Raises OSError when ``data_dir`` itself
+    cannot be read.
     """
     yield from sorted(_walk(data_dir, ()), key=lambda built: built.ref)
 
@@ -184,17 +193,25 @@ def find_built(data_dir: Path) -> Iterator[BuiltDataset]:
 def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[BuiltDataset]:
     try:
         entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         if parts:
             return
         raise
     for entry in entries:
-        if _SKIPPED.match(entry.name) or not entry.is_dir():
+        if _SKIPPED.fullmatch(entry.name) or not os.path.isdir(entry.path):
             continue
         path = Path(entry.path)
         if parts and is_version(entry.name):
-            if (path / DATASET_INFO).exists():
-                config = "/".join(parts[1:]) or None
-                yield BuiltDataset(Ref(parts[0], config, entry.name), path)
-        elif len(parts) < 4:
+            ref = Ref(parts[0], "/".join(parts[1:]) or None, entry.name)
+            if ref.is_proper and _may_hold_dataset(path):
+                yield BuiltDataset(ref, path)
+        elif len(parts) < 4 and (parts or entry.name not in _NOT_DATASETS):
             yield from _walk(path, (*parts, entry.name))
+
+
+def _may_hold_dataset(path: Path) -> bool:
+    """A folder that cannot be looked into counts: it is shown as damaged, not left out."""
+    try:
+        return (path / DATASET_INFO).exists()
+    except PermissionError:
+        return True

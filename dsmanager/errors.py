@@ -105,6 +105,8 @@ class VerificationError(DsmanagerError):
 
     exit_code = ExitCode.VERIFICATION
     code = "verification"
+    found_sha256: str | None = None
+    """What the file has instead, where it was read in full."""
 
 
 class TemporaryError(DsmanagerError):
@@ -158,6 +160,7 @@ def of_exit_code(code: int, message: str, *, hint: str | None = None) -> Dsmanag
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def from_os_error(error: OSError, doing: str) -> DsmanagerError:
@@ -172,7 +175,8 @@ def from_os_error(error: OSError, doing: str) -> DsmanagerError:
         return DsmanagerError(
             message, hint="check owner and mode of that folder, or use another with --data-dir"
         )
-    return DsmanagerError(message)
+    hint = "use another folder with --data-dir" if error.errno in _NO_FOLDER else None
+    return DsmanagerError(message, hint=hint)
 
 
 @contextmanager

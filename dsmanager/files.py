@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -19,9 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dsmanager.errors import NoSpaceError, from_os_error
+from dsmanager.errors import NoSpaceError, from_os_error, os_errors
 
 __all__ = [
+    "final_name_of",
     "free_bytes",
     "fsync_folder",
     "is_temporary_name",
@@ -39,6 +41,7 @@ __all__ = [
 _SUFFIX = ".tmp"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.old)?\.tmp", re.DOTALL)
 
 
 def temporary_path(final: Path) -> Path:
@@ -49,6 +52,12 @@ def temporary_path(final: Path) -> Path:
 def is_temporary_name(name: str) -> bool:
     """Whether a file or folder name is one that :func:`temporary_path` makes."""
     return name.startswith(".") and name.endswith(_SUFFIX)
+
+
+def final_name_of(name: str) -> str | None:
+    """The name that a temporary one stands for: ``1.0.8`` of ``.1.0.8.0a1b2c3d.tmp``."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[1] if match else None
 
 
 @contextmanager
@@ -88,7 +97,8 @@ def staged_folder(final: Path) -> Iterator[Path]:
     except OSError as error:
         raise from_os_error(error, f"write {final.name}") from error
     finally:
-        remove_path(temporary)
+        with suppress(OSError):  # what stays is a leftover; the error that led here matters more
+            remove_path(temporary)
         for folder in reversed(made):
             with suppress(OSError):
                 folder.rmdir()
@@ -102,6 +112,8 @@ def make_folders(folder: Path) -> list[Path]:
         missing.append(current)
         current = current.parent
     folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        fsync_folder(made.parent)
     return missing[::-1]
 
 
@@ -118,31 +130,39 @@ def move_tree_into_place(tree: Path, final: Path) -> None:
         os.rename(tree, final)
         fsync_folder(final.parent)
         return
-    old = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old{_SUFFIX}")
     if _exchange(tree, final):
-        os.rename(tree, old)
-    else:
-        os.rename(final, old)
+        fsync_folder(final.parent)
+        remove_path(tree)
+        return
+    old = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old{_SUFFIX}")
+    os.rename(final, old)
+    try:
         os.rename(tree, final)
+    except OSError:
+        os.rename(old, final)
+        raise
     fsync_folder(final.parent)
-    remove_path(old)
+    # Under a name that is never put back: a removal that is killed leaves half a tree.
+    doomed = temporary_path(final)
+    os.rename(old, doomed)
+    remove_path(doomed)
 
 
 def remove_leftovers(final: Path) -> None:
     """Removes what killed processes left of ``final``. The caller holds the lock of ``final``."""
-    prefix = f".{final.name}."
     try:
-        names = [name for name in os.listdir(final.parent) if name.startswith(prefix)]
+        names = os.listdir(final.parent)
     except OSError:
         return
-    for name in names:
-        if not is_temporary_name(name):
-            continue
-        path = final.with_name(name)
-        if name.endswith(f".old{_SUFFIX}") and not os.path.lexists(final):
-            os.rename(path, final)
-        else:
-            remove_path(path)
+    with os_errors(f"clean up after {final.name}"):
+        for name in names:
+            if final_name_of(name) != final.name:
+                continue
+            path = final.with_name(name)
+            if name.endswith(f".old{_SUFFIX}") and not os.path.lexists(final):
+                os.rename(path, final)
+            else:
+                remove_path(path)
 
 
 def remove_path(path: Path) -> None:
@@ -243,6 +263,6 @@ def _exchange(first: Path, second: Path) -> bool:
     if rename(*arguments) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):  # EPERM: some sandboxes
         return False
     raise OSError(code, os.strerror(code), str(second))

@@ -1,7 +1,7 @@
 """Locks between processes: one works, the other waits and says for whom.
 
 ``flock`` on a small file that names its holder. The kernel drops the lock when the holder dies, and
-the descriptor is not inherited by children, so that no lock outlives its work. Threads of one
+children, forked or spawned, do not inherit it, so that no lock outlives its work. Threads of one
 process exclude each other as well.
 """
 
@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dsmanager.errors import from_os_error
+from dsmanager.errors import os_errors
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import is_version
 from dsmanager.text import plain
 
-__all__ = ["held_by", "locked"]
+__all__ = ["held_by", "locked", "remove_dead_locks"]
 
 _POLL_S = 0.1
+_held: set[int] = set()
+"""Descriptors of the locks that this process holds."""
 
 
 @contextmanager
@@ -35,29 +38,55 @@ def locked(
     descriptor = _try_lock(path)
     said = False
     while descriptor is None:
-        if not said and progress is not None:
-            progress.note(f"waiting for {held_by(path) or 'another process'}")
+        if not said and progress is not None and (holder := held_by(path)):
+            progress.note(f"waiting for {holder}")
             said = True
         cancel.wait(_POLL_S)
         descriptor = _try_lock(path)
+    _held.add(descriptor)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {purpose}\n".encode(), 0)
+        # A full disk forgets the name, not the lock: ``rm`` must work there.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {purpose}\n".encode("utf-8", "replace"), 0)
         yield
     finally:
+        if descriptor in _held:  # and not in a forked child, which holds nothing
+            if _is_at(descriptor, path):
+                with suppress(OSError):
+                    path.unlink()
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def remove_dead_locks(folder: Path) -> None:
+    """Removes the lock files of refs and manifest that killed processes left in ``folder``.
+
+    Held ones stay, and so do files of other programs, such as ``uv.lock``.
+    """
+    for path in folder.glob("*.lock"):
+        if path.name != "datasets.json.lock" and not is_version(path.stem.rpartition("__")[2]):
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
         with suppress(OSError):
-            path.unlink()
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):  # it may be another's by now
+                path.unlink()
         os.close(descriptor)
 
 
 def held_by(path: Path) -> str | None:
     """Who holds ``path``, as "process 123 (build digit:1.0.8)"; None when nobody does."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who ask at once do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
         holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip()
@@ -70,18 +99,36 @@ def held_by(path: Path) -> str | None:
 def _try_lock(path: Path) -> int | None:
     """Returns a locked descriptor, or None while somebody else holds the lock."""
     while True:
-        try:
+        with os_errors(f"lock {path.name}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise from_os_error(error, "lock the data dir") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if isinstance(error, BlockingIOError):
+                    return None
+                raise
         # The holder removes the file before it lets go: a lock on a removed file excludes nobody.
-        with suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
-                return descriptor
+        if _is_at(descriptor, path):
+            return descriptor
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one that ``path`` names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
+
+
+def _let_go_in_child() -> None:
+    """A forked child shares the kernel's lock until it closes its copy of the descriptor."""
+    for descriptor in _held:
+        with suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

@@ -8,23 +8,25 @@ two-space indent, one entry a ref, merged on write.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import DsmanagerError, UsageError
-from dsmanager.files import write_json
+from dsmanager.files import remove_leftovers, write_json
 from dsmanager.hashing import is_sha256
 from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.refs import Ref, is_version
+from dsmanager.refs import COMPRESSION_SUFFIXES, Ref, is_version
 from dsmanager.text import plain
 
 __all__ = ["Entry", "Manifest", "read_manifest", "to_armory", "update_manifest"]
 
 SCHEMA = 2
 _MAX_BYTES = 64 << 20
+_MAX_SIZE = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,20 @@ def parse_manifest(text: str, path: Path) -> Manifest:
         value = json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         raise _bad(path, f"line {error.lineno} is not valid JSON: {error.msg}") from error
-    except (_RepeatedKeyError, RecursionError) as error:
-        raise _bad(path, str(error) or "is nested too deeply") from error
+    except _RepeatedKeyError as error:
+        raise _bad(path, str(error)) from error
+    except RecursionError as error:
+        raise _bad(path, "is nested too deeply") from error
+    except ValueError as error:
+        raise _bad(path, "holds a number that is too long") from error
     if not isinstance(value, dict):
         raise _bad(path, "is not a JSON object")
     if "schema" not in value and "datasets" not in value:
-        return Manifest({e.ref: e for e in _armory_entries(value, path)}, is_armory=True)
-    if value.get("schema") != SCHEMA:
-        raise _bad(path, f"has schema {value.get('schema')!r}, and this version reads {SCHEMA}")
+        armory = sorted(_armory_entries(value, path), key=lambda entry: entry.ref)
+        return Manifest({entry.ref: entry for entry in armory}, is_armory=bool(value))
+    schema = value.get("schema")
+    if type(schema) is not int or schema != SCHEMA:
+        raise _bad(path, f"has schema {ascii(schema)[:40]}, and this version reads {SCHEMA}")
     datasets = value.get("datasets")
     if not isinstance(datasets, dict):
         raise _bad(path, "has no object 'datasets'")
@@ -110,8 +118,10 @@ def update_manifest(
 
     Raises UsageError for a manifest of Armory's format, which is never written.
     """
+    path = Path(os.path.realpath(path))  # a link stays a link
     lock = path.with_name(path.name + ".lock")
     with locked(lock, purpose=f"write {path.name}", progress=progress, cancel=cancel):
+        remove_leftovers(path)
         manifest = read_manifest(path)
         if manifest.is_armory:
             raise UsageError(
@@ -129,22 +139,31 @@ def update_manifest(
 def to_armory(manifest: Manifest) -> dict[str, Any]:
     """Armory's ``cached_datasets.json``: one version a name, the newest; configs joined.
 
-    Raises UsageError where a name has several archives of its newest version, which that format
-    cannot say.
+    Raises UsageError where a name has several archives of its newest version, or one that is not
+    named ``<name>__<version>__cache.tar.gz``: that format cannot say either.
     """
-    newest: dict[str, Entry] = {}
-    for ref, entry in sorted(manifest.entries.items(), key=lambda pair: pair[0].version_key):
-        other = newest.get(ref.name)
-        if other is not None and other.ref.version == ref.version:
-            raise UsageError(
-                f"{other.ref} and {ref} are two archives, and Armory's format has one a name",
-                hint=f"pack them in one: dsmanager package {ref.name} --together",
-            )
-        newest[ref.name] = entry
-    return {name: _armory_value(newest[name]) for name in sorted(newest)}
+    newest: dict[str, list[Entry]] = {}
+    for ref, entry in sorted(manifest.entries.items()):
+        others = newest.get(ref.name, [])
+        if not others or ref.version_key > others[0].ref.version_key:
+            newest[ref.name] = [entry]
+        elif ref.version == others[0].ref.version:
+            others.append(entry)
+    return {name: _armory_value(*entries) for name, entries in sorted(newest.items())}
 
 
-def _armory_value(entry: Entry) -> dict[str, Any]:
+def _armory_value(entry: Entry, *others: Entry) -> dict[str, Any]:
+    ref = entry.ref
+    for other in others:
+        raise UsageError(
+            f"{ref} and {other.ref} are two archives, and Armory's format has one a name",
+            hint=f"pack them in one: dsmanager package {ref.name} --together",
+        )
+    if entry.archive != Ref(ref.name, None, ref.version).archive_name():
+        raise UsageError(
+            f"{entry.archive} is not named as Armory's format names the archive of {ref.name}",
+            hint=f"pack it so: dsmanager package {ref.name} --together",
+        )
     return {
         "sha256": entry.sha256,
         "size": entry.size,
@@ -180,27 +199,35 @@ def _entry(key: str, value: Any, path: Path) -> Entry:
     need(isinstance(value, dict), "is not an object")
     archive, size, sha256 = (value.get(name) for name in ("archive", "size", "sha256"))
     subdir, remote = value.get("subdir"), value.get("remote")
-    need(isinstance(archive, str) and _is_file_name(archive), "archive is not a plain file name")
-    need(type(size) is int and size >= 0, "size is not a number of bytes")
+    need(
+        isinstance(archive, str) and _is_file_name(archive), "archive is not an archive's file name"
+    )
+    need(type(size) is int and 0 <= size <= _MAX_SIZE, "size is not a number of bytes")
     need(is_sha256(sha256), "sha256 is not 64 hexadecimal digits")
     need(isinstance(subdir, list) and bool(subdir), "subdir is not a list of folders")
     need(all(_is_subdir(folder, ref.name) for folder in subdir), "subdir leaves the dataset")
-    need(remote is None or isinstance(remote, str), "remote is neither a name nor null")
+    need(any(is_version(folder.rpartition("/")[2]) for folder in subdir), "subdir has no version")
+    need(len(set(subdir)) == len(subdir), "subdir has a folder twice")
+    named = isinstance(remote, str) and remote.isprintable()
+    need(remote is None or named, "remote is neither a name nor null")
     return Entry(ref, archive, size, sha256, tuple(subdir), remote)
 
 
 def _is_file_name(text: str) -> bool:
-    return text.isprintable() and 0 < len(text) <= 255 and "/" not in text and text[0] != "."
+    is_plain = text.isprintable() and "/" not in text and not text.startswith(".")
+    is_archive = text.endswith(tuple(COMPRESSION_SUFFIXES.values()))
+    return is_plain and is_archive and len(text.encode()) <= 255
 
 
 def _is_subdir(text: Any, name: str) -> bool:
     """Whether ``text`` is ``<name>/…/<version>`` or ``<name>/.config`` in normal form."""
-    if not isinstance(text, str) or not text.isprintable() or len(text) > 1000:
+    if not isinstance(text, str):
         return False
-    parts = PurePosixPath(text).parts
-    if "/".join(parts) != text or ".." in parts or len(parts) < 2 or parts[0] != name:
-        return False
-    return is_version(parts[-1]) or parts[1:] == (".config",)
+    if text == f"{name}/.config":
+        return True
+    parts = text.split("/")
+    ref = Ref(parts[0], "/".join(parts[1:-1]) or None, parts[-1])
+    return len(parts) > 1 and ref.name == name and ref.is_proper
 
 
 class _RepeatedKeyError(ValueError):

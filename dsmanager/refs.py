@@ -19,7 +19,8 @@ COMPRESSION_SUFFIXES = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _CONFIG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,=\-]*(/[A-Za-z0-9_][A-Za-z0-9_.+,=\-]*)*")
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_NUMBER = r"(0|[1-9][0-9]{0,17})"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 _GLOB = re.compile(r"[*?\[]")
 _MAX_LETTERS = 200
 
@@ -49,6 +50,14 @@ class Ref:
 
     def __lt__(self, other: Ref) -> bool:
         return self.sort_key < other.sort_key
+
+    @property
+    def is_proper(self) -> bool:
+        """Whether its parts are such that it can be printed and parsed back."""
+        try:
+            return Ref.parse(str(self)) == self
+        except UsageError:
+            return False
 
     @property
     def sort_key(self) -> tuple[str, str, tuple[int, ...]]:
@@ -142,14 +151,10 @@ def parse_archive_name(file_name: str) -> tuple[Ref, str] | None:
         if not file_name.endswith(f"__cache{suffix}"):
             continue
         parts = file_name[: -len(f"__cache{suffix}")].split("__")
-        if len(parts) < 2 or not is_version(parts[-1]) or not all(parts):
+        if len(parts) < 2 or not is_version(parts[-1]) or not all(parts) or "/" in file_name:
             return None
-        if not _NAME.fullmatch(parts[0]):
-            return None
-        config = "__".join(parts[1:-1]) or None
-        if config is not None and not _CONFIG.fullmatch(config):
-            return None
-        return Ref(parts[0], config, parts[-1]), compression
+        ref = Ref(parts[0], "__".join(parts[1:-1]) or None, parts[-1])
+        return (ref, compression) if ref.is_proper else None
     return None
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import NotFoundError, UsageError
-from dsmanager.files import write_bytes
+from dsmanager.files import remove_leftovers, write_bytes
 from dsmanager.locks import locked
 from dsmanager.text import plain, redact
 
@@ -32,7 +32,9 @@ PREFIX_OF_BARE_BUCKET = "datasets/cache"
 """The prefix that ``s3://bucket`` means, as in Armory's buckets; ``s3://bucket/`` is the root."""
 
 _URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,254})(?P<path>/.*)?")
+_ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_OFF = ("0", "false", "no", "off")
 _TOP_KEYS = {"data_dir": str, "state_dir": str, "manifest": str, "remote": str, "builders": list}
 _REMOTE_KEYS = {
     "url": str,
@@ -62,9 +64,17 @@ class RemoteConfig:
     def __post_init__(self) -> None:
         if _URL.fullmatch(self.url) is None or ".." in self.url.split("/"):
             raise UsageError(
-                f"remote '{plain(self.name)}': '{plain(redact(self.url))}' is not of the form "
-                "s3://bucket[/prefix]",
-                hint="see the remotes: dsmanager remote list",
+                f"remote '{plain(redact(self.name))}': '{plain(redact(self.url))}' is not of the "
+                "form s3://bucket[/prefix]",
+                hint="for example: dsmanager remote add team s3://bucket/prefix",
+            )
+        if self.endpoint_url is not None and _ENDPOINT.fullmatch(self.endpoint_url) is None:
+            raise UsageError(
+                f"remote '{plain(redact(self.name))}': endpoint_url "
+                f"'{plain(redact(self.endpoint_url))}' is not of the form http[s]://host[:port]; "
+                "user and password do not belong there",
+                hint="for example: dsmanager remote add team s3://bucket/prefix "
+                "--endpoint-url https://minio.example:9000",
             )
 
     @property
@@ -113,7 +123,7 @@ class Settings:
         values: dict[str, Any] = {}
         remotes: dict[str, RemoteConfig] = {}
         for path in (config_file, project_file):
-            if path is not None and path.is_file():
+            if path is not None and os.path.isfile(path):
                 table = _read_toml(path)
                 remotes |= _remotes_of(table.pop("remotes", {}), path)
                 values |= table
@@ -131,7 +141,7 @@ class Settings:
             remote=remote or values.get("remote"),
             builders=values.get("builders", ()),
             remotes=remotes,
-            verify_tls=env.get("VERIFY_SSL", "true").lower() not in ("0", "false", "no"),
+            verify_tls=env.get("VERIFY_SSL", "true").strip().lower() not in _OFF,
             working_dir=here,
         )
 
@@ -226,9 +236,11 @@ def _edited(path: Path) -> Iterator[Any]:
     """Yields a TOML document under a lock; it is written back when the block ends well."""
     import tomlkit
 
+    path = Path(os.path.realpath(path))  # a link stays a link
     with locked(path.with_name(path.name + ".lock"), purpose="edit the configuration"):
+        remove_leftovers(path)
         text = ""
-        if path.exists():
+        if os.path.lexists(path):
             _read_toml(path)  # says clearly what is wrong with a file that cannot be read
             text = path.read_text("utf-8")
         document = tomlkit.parse(text)
@@ -238,9 +250,9 @@ def _edited(path: Path) -> Iterator[Any]:
 
 def _config_file(env: Mapping[str, str]) -> Path:
     if named := env.get("DSMANAGER_CONFIG"):
-        return Path(named).expanduser().absolute()
-    base = env.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "dsmanager" / "config.toml"
+        return _absolute(named, Path.cwd())
+    base = Path(env.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
+    return base / "dsmanager" / "config.toml"
 
 
 def _default_data_dir(env: Mapping[str, str], here: Path) -> Path:
@@ -254,23 +266,18 @@ def _default_state_dir() -> Path:
 
 
 def _absolute(path: str | os.PathLike[str], base: Path) -> Path:
-    return Path(os.path.normpath(base / Path(path).expanduser()))
+    return Path(os.path.normpath(base / os.path.expanduser(path)))
 
 
 def _nearest(name: str, folder: Path) -> Path | None:
     for candidate in (folder, *folder.parents):
-        if (candidate / name).is_file():
+        if os.path.isfile(candidate / name):
             return candidate / name
     return None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _bad(path, f"is not valid TOML: {error}") from error
-    except OSError as error:
-        raise _bad(path, f"cannot be read: {error.strerror}") from error
+    table = _parsed(path)
     remotes = table.pop("remotes", {})
     _check(table, _TOP_KEYS, path, "")
     for key in ("data_dir", "state_dir", "manifest"):
@@ -283,6 +290,23 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return table | {"remotes": remotes}
 
 
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+        return tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _bad(path, f"is not valid TOML: line {line} is not UTF-8") from error
+    except RecursionError as error:
+        raise _bad(path, "is nested too deeply") from error
+    except ValueError as error:
+        last = len(content.splitlines()) or 1
+        why = str(error).replace("at end of document", f"at line {last}, the end of the file")
+        raise _bad(path, f"is not valid TOML: {why}") from error
+
+
 def _remotes_of(tables: Any, path: Path) -> dict[str, RemoteConfig]:
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
         raise _bad(path, "remotes must be tables such as [remotes.team]")
@@ -293,7 +317,10 @@ def _remotes_of(tables: Any, path: Path) -> dict[str, RemoteConfig]:
             raise _bad(path, f"remotes.{plain(name)} has no url")
         if "credentials_file" in table:
             table["credentials_file"] = _absolute(table["credentials_file"], path.parent)
-        remotes[name] = RemoteConfig(name=name, **table)
+        try:
+            remotes[name] = RemoteConfig(name=name, **table)
+        except UsageError as error:
+            raise _bad(path, f"has a {error.message}") from error
     return remotes
 
 
@@ -306,6 +333,8 @@ def _check(table: Mapping[str, Any], allowed: Mapping[str, type], path: Path, wh
         if not isinstance(value, allowed[key]):
             kind = {str: "a text", bool: "true or false", list: "a list"}[allowed[key]]
             raise _bad(path, f"{plain(where + key)} must be {kind}")
+        if value == "" or "\0" in str(value):
+            raise _bad(path, f"{plain(where + key)} is empty or holds a null character")
 
 
 def _bad(path: Path, problem: str) -> UsageError:

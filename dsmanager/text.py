@@ -7,9 +7,11 @@ import unicodedata
 
 __all__ = ["plain", "redact"]
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")  # to the last @: a password may hold one
 _SIGNATURE = re.compile(
-    r"((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)=)[^&\s\"']+",
+    r"((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId"
+    r"|(?<![A-Za-z])(?:sig|token|access_token|password)"
+    r"|secret(?:_access)?_key)=)[^&\s\"']+",
     re.IGNORECASE,
 )
 

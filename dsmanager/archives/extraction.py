@@ -316,7 +316,9 @@ def _check_sha256(archive: Path, sha256: str, expected: Expected) -> None:
     sidecar = expected.sidecar
     for recorded in (expected.sha256, sidecar.sha256 if sidecar else None):
         if recorded is not None and sha256 != recorded:
-            raise _differs(archive, "sha256", sha256, recorded)
+            error = _differs(archive, "sha256", sha256, recorded)
+            error.found_sha256 = sha256
+            raise error
 
 
 def _differs(archive: Path, what: str, found: str, recorded: str) -> VerificationError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dsmanager.cli.output import Output
 from dsmanager.errors import ExitCode, UsageError
+from dsmanager.locks import remove_dead_locks
 
 if TYPE_CHECKING:
     from dsmanager.library.library import Library
@@ -51,6 +52,8 @@ class Context:
             raise UsageError(
                 f"--read-only forbids '{command}'", hint=f"without it: dsmanager {command} …"
             )
+        if changes:
+            remove_dead_locks(self.settings.data_dir)
 
     @property
     def is_interactive(self) -> bool:

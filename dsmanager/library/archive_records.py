@@ -5,16 +5,19 @@ Every record that exists must agree with the bytes, and one suffices.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsmanager.archives.extraction import Expected
 from dsmanager.archives.sidecar import Sidecar, read_sidecar
 from dsmanager.errors import NotFoundError, VerificationError
+from dsmanager.library.memory import Memory
 from dsmanager.manifest import Entry
 from dsmanager.refs import Ref
 
-__all__ = ["ArchiveRecords", "records_of_cached"]
+__all__ = ["ArchiveRecords", "records_of_cached", "remembering_damage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +96,14 @@ class ArchiveRecords:
 def records_of_cached(ref: Ref, archive: Path, entry: Entry | None) -> ArchiveRecords:
     """The records of a cached archive: its sidecar and its manifest entry."""
     return ArchiveRecords(ref, entry, read_sidecar(archive))
+
+
+@contextmanager
+def remembering_damage(memory: Memory, archive: Path) -> Iterator[None]:
+    """Remembers what a damaged archive was found to be, so that ``list`` tells it from then on."""
+    try:
+        yield
+    except VerificationError as error:
+        if error.found_sha256 is not None:
+            memory.remember_file(archive, error.found_sha256)
+        raise

@@ -97,9 +97,7 @@ def _of_built(
     try:
         info, features, provenance = built.dataset_info, built.features, built.provenance
     except DsmanagerError as error:
-        return Description(row, (*errors, error), files=built.files)
-    citation = provenance.get("citation") or info.get("citation")
-    licence = provenance.get("license") or _licence(info)
+        return Description(row, (*errors, error), files=_files(built))
     examples: list[Mapping[str, str]] = []
     if preview and row.problem is None:
         from dsmanager.loading.preview import preview_examples
@@ -111,17 +109,17 @@ def _of_built(
         errors,
         splits=row.built.splits if row.built else {},
         features=feature_kinds(features),
-        files=built.files,
+        files=_files(built),
         preview=tuple(examples),
-        sources=tuple(provenance.get("sources", ()) or (sidecar.sources if sidecar else ())),
+        sources=_sources(provenance) or (sidecar.sources if sidecar else ()),
         facts={
             "format": built.file_format,
-            "description": info.get("description"),
-            "homepage": (info.get("location") or {}).get("urls", [None])[0],
-            "license": licence,
-            "citation": citation,
-            "builder_sha256": built.builder_sha256,
-            "tfds_version": provenance.get("tfds_version"),
+            "description": _text(info.get("description")),
+            "homepage": _homepage(info),
+            "license": _text(provenance.get("license")) or _licence(info),
+            "citation": _text(provenance.get("citation")) or _text(info.get("citation")),
+            "builder_sha256": _text(built.builder_sha256),
+            "tfds_version": _text(provenance.get("tfds_version")),
         },
     )
 
@@ -142,9 +140,33 @@ def _of_sidecar(sidecar: Sidecar, row: Presence, errors: tuple[DsmanagerError, .
     )
 
 
+def _files(built: BuiltDataset) -> Mapping[str, int]:
+    try:
+        return built.files
+    except DsmanagerError:
+        return {}
+
+
+def _text(value: Any) -> str | None:
+    """JSON from outside may hold anything where a text belongs."""
+    return value if isinstance(value, str) else None
+
+
+def _sources(provenance: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    listed = provenance.get("sources")
+    found = listed if isinstance(listed, list) else []
+    return tuple(source for source in found if isinstance(source, dict))
+
+
+def _homepage(info: Mapping[str, Any]) -> str | None:
+    location = info.get("location")
+    urls = location.get("urls") if isinstance(location, dict) else None
+    return _text(urls[0]) if isinstance(urls, list) and urls else None
+
+
 def _licence(info: Mapping[str, Any]) -> str | None:
     redistribution = info.get("redistributionInfo")
-    return redistribution.get("license") if isinstance(redistribution, dict) else None
+    return _text(redistribution.get("license")) if isinstance(redistribution, dict) else None
 
 
 def feature_kinds(features: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

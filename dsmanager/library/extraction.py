@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from dsmanager.archives.commits import recover
 from dsmanager.archives.extraction import extract as unpack
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import AlreadyExistsError, VerificationError
-from dsmanager.library.archive_records import records_of_cached
+from dsmanager.library.archive_records import records_of_cached, remembering_damage
 from dsmanager.library.presence import ref_of_subdir
 from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
@@ -41,18 +41,23 @@ def extract(
     ref: Ref,
     *,
     overwrite: bool = False,
+    downloaded_sha256: str | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> ExtractResult:
     """Unpacks the cached archive of ``ref``; archive and members are hashed in the same pass.
 
-    Nothing is visible before everything agreed. Raises AlreadyExistsError when a version folder is
+    ``downloaded_sha256`` is what a download just verified against the object: it is one more record
+    of an archive that has no sidecar. Nothing is visible before everything agreed. Raises AlreadyExistsError when a version folder is
     there, VerificationError for an archive that is not what its records say or breaks the rules.
     """
     archive = library.cached_path(ref)
     with locked(library.lock_path(ref), purpose=f"extract {ref}", progress=progress, cancel=cancel):
         recover(archive)
-        records = records_of_cached(ref, archive, library.manifest.entries.get(ref))
+        records = replace(
+            records_of_cached(ref, archive, library.manifest.entries.get(ref)),
+            object_sha256=downloaded_sha256,
+        )
         versions = [each for each in records.subdir if not each.endswith(f"/{CONFIG_FOLDER}")]
         targets = [library.data_dir / subdir for subdir in versions]
         for target in targets:
@@ -60,7 +65,8 @@ def extract(
         _require_absent(ref, targets, overwrite)
         expected = records.expected()
         with files.staged_folder(targets[0]) as stage:
-            done = unpack(archive, stage, expected=expected, progress=progress, cancel=cancel)
+            with remembering_damage(library.memory, archive):
+                done = unpack(archive, stage, expected=expected, progress=progress, cancel=cancel)
             library.memory.remember_file(archive, done.sha256)
             for subdir in versions:
                 BuiltDataset(ref_of_subdir(subdir), stage / subdir).require_complete()

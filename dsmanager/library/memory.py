@@ -7,6 +7,7 @@ state dir that cannot be written only means that nothing is remembered.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS objects (url TEXT PRIMARY KEY, etag TEXT, sha256 TEXT);
 """
 _BUSY_S = 5.0
+_MAX_INTEGER = (1 << 63) - 1
 
 
 def utc_now() -> str:
@@ -65,7 +67,7 @@ class Memory:
 
     def remember_file(self, path: Path, sha256: str) -> None:
         """Call it for a file that was read in full just now."""
-        with suppress(OSError):
+        with suppress(OSError):  # it has gone meanwhile
             values = (str(path), *identity_of(path), sha256, utc_now())
             self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", [values])
 
@@ -82,12 +84,12 @@ class Memory:
         self._write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", list(rows))
 
     def _read(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        if not self._path.exists():
+        if not os.path.exists(self._path):
             return []
         try:
             with closing(self._connect()) as connection:
                 return list(connection.execute(query, values))
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeError):
             return []
 
     def _write(self, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -99,8 +101,11 @@ class Memory:
                 connection.executescript(_TABLES)
                 with connection:
                     connection.executemany(query, rows)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.OperationalError, OSError, UnicodeError):
             return
+        except sqlite3.DatabaseError:  # it is no database any more: the next write makes a new one
+            with suppress(OSError):
+                self._path.unlink()
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=_BUSY_S)
@@ -109,4 +114,4 @@ class Memory:
 def identity_of(path: Path) -> tuple[int, int, int]:
     """(size in bytes, mtime in nanoseconds, inode)."""
     status = path.stat()
-    return (status.st_size, status.st_mtime_ns, status.st_ino)
+    return (status.st_size, status.st_mtime_ns, status.st_ino & _MAX_INTEGER)

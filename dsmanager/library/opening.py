@@ -64,19 +64,21 @@ def ensure(
     if ref is None:
         survey = library.survey() if library.has_remote else local
         archive = _obtainable(library, request, pattern, survey)
+        downloaded_sha256 = None
         if archive.cached is None or archive.cached.problem:
-            download(
+            downloaded_sha256 = download(
                 library,
                 archive.ref,
                 overwrite=archive.cached is not None,
                 progress=progress,
                 cancel=cancel,
-            )
+            ).sha256
         damaged = archive.built is not None and archive.built.problem is not None
         extracted = extract(
             library,
             archive.ref,
             overwrite=damaged or archive.is_partly_built,
+            downloaded_sha256=downloaded_sha256,
             progress=progress,
             cancel=cancel,
         )

@@ -53,6 +53,12 @@ def package(
     AlreadyExistsError for an archive that is there already, VerificationError for an incomplete
     tree.
     """
+
+    def write_record(sidecar: Sidecar) -> None:
+        # First, because a killed run must not leave an archive that nothing records: the next run
+        # would find it there and stop.
+        write_entry(library, entry_of_sidecar(library, sidecar), progress, cancel)
+
     parts = _parts(library, ref, together)
     whole = Ref(ref.name, None, ref.version) if together else ref
     archive = library.settings.cache_dir / whole.archive_name(compression)
@@ -76,12 +82,11 @@ def package(
             archive,
             compression=compression,
             facts=_facts(parts),
+            before_visible=write_record if record else None,
             progress=progress,
             cancel=cancel,
         )
         library.memory.remember_file(archive, sidecar.sha256)
-        if record:
-            write_entry(library, entry_of_sidecar(library, sidecar), progress, cancel)
     return _result(whole, archive, sidecar, record)
 
 

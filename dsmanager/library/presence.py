@@ -6,7 +6,9 @@ before is remembered (:mod:`dsmanager.library.memory`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,15 +228,17 @@ def built_datasets(data_dir: Path) -> list[BuiltDataset]:
 
 def built_presence(found: BuiltDataset) -> Built:
     problem = next(found.problems(), None)
-    try:
+    splits: dict[str, dict[str, int]] = {}
+    file_format: str | None = None
+    files: Mapping[str, int] = {}
+    with suppress(DsmanagerError):  # what is unreadable is the problem already
+        files = found.files
         splits = {
             name: {"examples": split.examples, "shards": len(split.shard_lengths)}
             for name, split in found.splits.items()
         }
-        file_format: str | None = found.file_format
-    except DsmanagerError:
-        splits, file_format = {}, None
-    return Built(found.path, found.size_bytes, len(found.files), file_format, splits, problem)
+        file_format = found.file_format
+    return Built(found.path, sum(files.values()), len(files), file_format, splits, problem)
 
 
 def _joined(
@@ -250,7 +254,7 @@ def _joined(
         return None, bool(found)
     return (
         Built(
-            path=found[0].path.parent.parent,
+            path=found[0].path.parents[len(wanted[0].subdir.parts) - 2],
             size_bytes=sum(part.size_bytes for part in found),
             files=sum(part.files for part in found),
             format=found[0].format,
@@ -283,14 +287,23 @@ def cached_archives(
         parsed = parse_archive_name(path.name)
         if parsed is None and path.name not in recorded:
             continue
-        if path.name.startswith(".") or path.name.endswith(".json") or not path.is_file():
+        if path.name.startswith(".") or path.name.endswith(".json") or not os.path.isfile(path):
             continue
         entry = recorded.get(path.name)
-        ref, cached = _cached(path, entry, known)
+        try:
+            ref, cached = _cached(path, entry, known)
+        except OSError:  # it has gone meanwhile
+            continue
         ref = ref or (parsed[0] if parsed else None)
-        if ref is not None:
+        if ref is not None and not _is_recorded(manifest, ref, found.get(ref)):
             found[ref] = cached
     return found
+
+
+def _is_recorded(manifest: Manifest, ref: Ref, other: Cached | None) -> bool:
+    """Of two archives of one ref (``.tar.gz`` and ``.tar.zst``) the recorded one is meant."""
+    entry = manifest.entries.get(ref)
+    return entry is not None and other is not None and other.path.name == entry.archive
 
 
 def _cached(
@@ -329,7 +342,7 @@ def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[
     for found in remote.list():
         parsed = parse_archive_name(found.name)
         ref = refs.get(found.name) or (parsed[0] if parsed else None)
-        if ref is not None:
+        if ref is not None and (found.name in refs or ref not in objects):
             objects[ref] = found
     known = sha256_of_objects(remote, objects.values(), memory)
     return {

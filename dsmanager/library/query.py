@@ -20,7 +20,7 @@ from dsmanager.library.presence import STATES, Presence
 __all__ = ["Query"]
 
 _COMPARISON = re.compile(r"(size|examples)(>=|<=|>|<|=)(\d+(?:\.\d+)?)([kmgt]?)b?", re.IGNORECASE)
-_FIELD = re.compile(r"(state|in|name|config|version|format):(.+)")
+_FIELD = re.compile(r"(state|in|name|config|version|format):(.*)")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,

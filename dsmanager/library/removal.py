@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmanager import files
+from dsmanager.archives.commits import recover
 from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import UsageError, os_errors
 from dsmanager.library.presence import Presence
@@ -15,7 +18,7 @@ from dsmanager.library.scope import select
 from dsmanager.locks import held_by, locked
 from dsmanager.manifest import Entry, update_manifest
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.refs import Ref, is_version
+from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
     from dsmanager.library.library import Library
@@ -79,14 +82,12 @@ def _things(library: Library, row: Presence, places: Sequence[str]) -> list[Remo
 def _half_removed(library: Library) -> list[Removal]:
     """Version folders whose removal (or whose making) was killed: temporary names, no lock."""
     found = []
-    for folder in [library.data_dir, *library.data_dir.glob("*/"), *library.data_dir.glob("*/*/")]:
-        for path in folder.glob(".*.tmp"):
-            version = path.name[1:].partition(".tmp")[0].rpartition(".")[0].removesuffix(".old")
-            parts = folder.relative_to(library.data_dir).parts
-            if parts and is_version(version):
-                ref = Ref(parts[0], "/".join(parts[1:]) or None, version)
-                if held_by(library.lock_path(ref)) is None:
-                    found.append(Removal(ref, "built", str(path), 0))
+    for depth in range(1, 5):
+        for path in library.data_dir.glob("*/" * depth + ".*.tmp"):
+            name, *config = path.parent.relative_to(library.data_dir).parts
+            ref = Ref(name, "/".join(config) or None, files.final_name_of(path.name))
+            if ref.version and ref.is_proper and held_by(library.lock_path(ref)) is None:
+                found.append(Removal(ref, "built", str(path), 0))
     return found
 
 
@@ -105,6 +106,7 @@ def remove(library: Library, removal: Removal, *, progress: Progress, cancel: Ca
             archive.unlink(missing_ok=True)
             sidecar_path(archive).unlink(missing_ok=True)
             files.fsync_folder(archive.parent)
+            recover(archive)
             library.memory.forget_file(archive)
         elif removal.place == "remote":
             name = removal.target.rpartition("/")[2]
@@ -124,6 +126,7 @@ def _remove_built(library: Library, folder: Path) -> None:
     if files.is_temporary_name(folder.name):
         files.remove_path(folder)
     else:
+        files.remove_leftovers(folder)
         doomed = files.temporary_path(folder)
         folder.rename(doomed)
         files.fsync_folder(folder.parent)
@@ -131,9 +134,12 @@ def _remove_built(library: Library, folder: Path) -> None:
     for parent in folder.parents:
         if parent == library.data_dir or not parent.is_relative_to(library.data_dir):
             return
-        only_metadata = [path.name for path in parent.iterdir()] == [".config"]
-        if only_metadata:
-            files.remove_path(parent / ".config")
-        if any(parent.iterdir()):
-            return
-        parent.rmdir()
+        with suppress(FileNotFoundError):
+            if os.listdir(parent) == [".config"]:
+                files.remove_path(parent / ".config")
+        try:
+            parent.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return  # something else lives there

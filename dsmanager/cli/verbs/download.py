@@ -57,7 +57,12 @@ def download(
         if not extract:
             return fetched, None
         return fetched, extract_ref(
-            context.library, ref, overwrite=overwrite, progress=progress, cancel=cancel
+            context.library,
+            ref,
+            overwrite=overwrite,
+            downloaded_sha256=fetched.sha256 if fetched.verified else None,
+            progress=progress,
+            cancel=cancel,
         )
 
     def show(done: tuple[DownloadResult, ExtractResult | None]) -> None:
