@@ -200,7 +200,7 @@ def _entry(key: str, value: Any, path: Path) -> Entry:
     archive, size, sha256 = (value.get(name) for name in ("archive", "size", "sha256"))
     subdir, remote = value.get("subdir"), value.get("remote")
     need(
-        isinstance(archive, str) and _is_file_name(archive), "archive is not an archive's file name"
+        isinstance(archive, str) and _is_archive_name(archive), "archive is no archive's file name"
     )
     need(type(size) is int and 0 <= size <= _MAX_SIZE, "size is not a number of bytes")
     need(is_sha256(sha256), "sha256 is not 64 hexadecimal digits")
@@ -213,7 +213,7 @@ def _entry(key: str, value: Any, path: Path) -> Entry:
     return Entry(ref, archive, size, sha256, tuple(subdir), remote)
 
 
-def _is_file_name(text: str) -> bool:
+def _is_archive_name(text: str) -> bool:
     is_plain = text.isprintable() and "/" not in text and not text.startswith(".")
     is_archive = text.endswith(tuple(COMPRESSION_SUFFIXES.values()))
     return is_plain and is_archive and len(text.encode()) <= 255

@@ -68,14 +68,6 @@ class RemoteConfig:
                 "form s3://bucket[/prefix]",
                 hint="for example: dsmanager remote add team s3://bucket/prefix",
             )
-        if self.endpoint_url is not None and _ENDPOINT.fullmatch(self.endpoint_url) is None:
-            raise UsageError(
-                f"remote '{plain(redact(self.name))}': endpoint_url "
-                f"'{plain(redact(self.endpoint_url))}' is not of the form http[s]://host[:port]; "
-                "user and password do not belong there",
-                hint="for example: dsmanager remote add team s3://bucket/prefix "
-                "--endpoint-url https://minio.example:9000",
-            )
 
     @property
     def bucket(self) -> str:
@@ -216,6 +208,7 @@ def add_remote(config_file: Path, remote: RemoteConfig, *, make_current: bool = 
             f"'{plain(remote.name)}' is no name for a remote: letters, digits, '_', '.' and '-'",
             hint="for example: dsmanager remote add team s3://bucket/prefix",
         )
+    _require_endpoint(remote)
     with _edited(config_file) as document:
         import tomlkit
 
@@ -319,9 +312,22 @@ def _remotes_of(tables: Any, path: Path) -> dict[str, RemoteConfig]:
             table["credentials_file"] = _absolute(table["credentials_file"], path.parent)
         try:
             remotes[name] = RemoteConfig(name=name, **table)
+            _require_endpoint(remotes[name])
         except UsageError as error:
             raise _bad(path, f"has a {error.message}") from error
     return remotes
+
+
+def _require_endpoint(remote: RemoteConfig) -> None:
+    """Files hold no secrets, and so no user and password in a URL."""
+    url = remote.endpoint_url
+    if url is not None and _ENDPOINT.fullmatch(url) is None:
+        raise UsageError(
+            f"remote '{plain(remote.name)}': endpoint_url '{plain(redact(url))}' is not of the "
+            "form http[s]://host[:port], without user and password",
+            hint="for example: dsmanager remote add team s3://bucket/prefix "
+            "--endpoint-url https://minio.example:9000",
+        )
 
 
 def _check(table: Mapping[str, Any], allowed: Mapping[str, type], path: Path, where: str) -> None:

@@ -277,7 +277,7 @@ def cached_archives(
     """Archives of the cache by ref. Sidecars that cannot be read mark their archive as damaged."""
     recorded = {entry.archive: entry for entry in manifest.entries.values()}
     known = memory.files()
-    found = {}
+    found: dict[Ref, Cached] = {}
     try:
         paths = sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []
     except OSError as error:
