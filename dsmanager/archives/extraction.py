@@ -157,7 +157,8 @@ class _Pass:
         size = os.fstat(file.fileno()).st_size
         self._progress.start_phase(self._sink.phase, bytes_total=size)
         _check_size(self._archive, size, self._expected)
-        max_bytes = _max_tar_bytes(self._expected.sidecar, size)
+        sidecar = self._expected.sidecar
+        max_bytes = _max_tar_bytes(sidecar, size)
         sha256, tar_sha256 = hashlib.sha256(), hashlib.sha256()
         with ExitStack() as stack:
             hashing = stack.enter_context(Lane("hash members"))
@@ -173,7 +174,8 @@ class _Pass:
                 raw = raw_chunks(file, raw_seen)
                 compression = compression_of(self._archive.name)
                 for chunk in tar_chunks(compression, raw, max_bytes=max_bytes):
-                    hashing_tar.submit(tar_sha256.update, chunk)
+                    if sidecar is not None:
+                        hashing_tar.submit(tar_sha256.update, chunk)
                     yield chunk
 
             chunks = stack.enter_context(closing(prefetched(tar_stream())))
@@ -182,12 +184,12 @@ class _Pass:
             members.flush()
         subdir = self._layout.finish()
         _check_sha256(self._archive, sha256.hexdigest(), self._expected)
-        sidecar = self._expected.sidecar
         if sidecar is not None and tar_sha256.hexdigest() != sidecar.tar_sha256:
             raise _differs(self._archive, "tar_sha256", tar_sha256.hexdigest(), sidecar.tar_sha256)
         return size, Extracted(subdir, self._files, self._bytes, sha256.hexdigest())
 
     def _walk(self, stream: tar.ByteStream, members: MemberHashes, max_bytes: int) -> None:
+        is_described = self._expected.sidecar is not None
         for entry in tar.entries(stream):
             self._cancel.check()
             if stream.offset + entry.size > max_bytes:
@@ -199,8 +201,10 @@ class _Pass:
             with self._sink.file(entry.path, entry.size) as write:
                 for piece in stream.pieces(entry.size):
                     write(piece)
-                    members.add(piece)
-            members.end(entry.path)
+                    if is_described:
+                        members.add(piece)
+            if is_described:
+                members.end(entry.path)
             self._files += 1
             self._bytes += entry.size
 
