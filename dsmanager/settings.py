@@ -212,13 +212,14 @@ def add_remote(config_file: Path, remote: RemoteConfig, *, make_current: bool = 
     with _edited(config_file) as document:
         import tomlkit
 
-        table = tomlkit.table()
+        if "remotes" not in document:
+            document["remotes"] = tomlkit.table(is_super_table=True)
+        is_inline = isinstance(document["remotes"], tomlkit.items.InlineTable)
+        table = tomlkit.inline_table() if is_inline else tomlkit.table()
         for key in _REMOTE_KEYS:
             value = getattr(remote, key)
             if value != RemoteConfig.__dataclass_fields__[key].default:
                 table[key] = str(value) if isinstance(value, Path) else value
-        if "remotes" not in document:
-            document["remotes"] = tomlkit.table(is_super_table=True)
         document["remotes"][remote.name] = table
         if make_current:
             document["remote"] = remote.name

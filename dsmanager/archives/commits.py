@@ -72,7 +72,7 @@ def recover(archive: Path) -> None:
     beside = sidecar_path(archive)
     with os_errors(f"clean up after {archive.name}"):
         temporaries, kept, unfinished = _leftovers(archive)
-        finished = _finish(temporaries, archive, _read(beside))
+        finished = bool(temporaries) and _finish(temporaries, archive, _read(beside))
         if kept and not finished and archive.exists():
             _restore_matching(kept, archive, beside)
         for path in (*temporaries, *kept, *unfinished):

@@ -23,11 +23,12 @@ from dsmanager.archives.lanes import Lane, MemberHashes, prefetched
 from dsmanager.archives.layout import ArmoryLayout, Layout, SidecarLayout
 from dsmanager.archives.paths import MalformedError
 from dsmanager.archives.reading import MAX_RATIO, compression_of, raw_chunks, tar_chunks
-from dsmanager.archives.sidecar import Sidecar
+from dsmanager.archives.sidecar import Sidecar, download_again
 from dsmanager.errors import NotFoundError, VerificationError, from_os_error
 from dsmanager.files import free_bytes, require_free_bytes
 from dsmanager.hashing import sha256_file
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.text import plain
 
 __all__ = ["Expected", "Extracted", "Inspected", "extract", "inspect_archive", "verify_archive"]
 
@@ -126,7 +127,8 @@ def _errors(archive: Path, verb: str) -> Iterator[None]:
         if archive.exists():
             raise from_os_error(error, f"{verb} {archive.name}") from error
         raise NotFoundError(
-            f"there is no archive {archive}", hint="fetch it: dsmanager download REF"
+            f"there is no archive {plain(str(archive))}",
+            hint=f"fetch it: {download_again(archive.name).removesuffix(' --overwrite')}",
         ) from error
     except OSError as error:
         raise from_os_error(error, f"{verb} {archive.name}") from error
@@ -331,6 +333,6 @@ def _differs(archive: Path, what: str, found: str, recorded: str) -> Verificatio
 
 def _damaged(archive: Path, problem: str) -> VerificationError:
     return VerificationError(
-        f"{archive.name} is not what it should be: {problem}",
-        hint="fetch it again: dsmanager download REF --overwrite",
+        f"{plain(archive.name)} is not what it should be: {problem}",
+        hint=f"fetch it again: {download_again(archive.name)}",
     )

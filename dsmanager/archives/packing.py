@@ -23,7 +23,7 @@ from dsmanager.archives.commits import commit, recover
 from dsmanager.archives.compression import Compressed, Compressor, compressor_for
 from dsmanager.archives.lanes import Lane, MemberHashes, available_cpus
 from dsmanager.archives.paths import MalformedError, PathRegistry, check_path, sort_key
-from dsmanager.archives.sidecar import Member, Sidecar, SidecarFacts, subdir_order
+from dsmanager.archives.sidecar import Member, Sidecar, SidecarFacts, sidecar_path, subdir_order
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, from_os_error
 from dsmanager.files import make_folders, remove_path, temporary_path
 from dsmanager.progress import CancelToken, Progress
@@ -74,7 +74,9 @@ def pack(
         sidecar = _describe(ref, archive, compressor, packed, facts)
         if before_visible is not None:
             before_visible(sidecar)
-        commit(temporary, archive, sidecar.to_bytes())
+        content = sidecar.to_bytes()
+        sidecar = Sidecar.from_bytes(content, sidecar_path(archive).name)  # what others will read
+        commit(temporary, archive, content)
     except OSError as error:
         raise from_os_error(error, f"package {ref}") from error
     finally:

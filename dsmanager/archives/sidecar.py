@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.errors import UsageError, VerificationError, from_os_error
 from dsmanager.hashing import is_sha256
-from dsmanager.refs import Ref
+from dsmanager.refs import Ref, parse_archive_name
+from dsmanager.text import plain
 
 __all__ = [
     "MAX_SIDECAR_BYTES",
@@ -22,6 +23,7 @@ __all__ = [
     "Member",
     "Sidecar",
     "SidecarFacts",
+    "download_again",
     "read_sidecar",
     "sidecar_path",
     "subdir_order",
@@ -122,8 +124,8 @@ class Sidecar:
         except ValueError as error:
             problem = str(error)
         raise VerificationError(
-            f"the sidecar {where} cannot be used: {problem}",
-            hint="get archive and sidecar again: dsmanager download REF --overwrite",
+            f"the sidecar {plain(where)} cannot be used: {problem}",
+            hint=f"get archive and sidecar again: {download_again(where.removesuffix('.json'))}",
         )
 
 
@@ -155,6 +157,12 @@ def read_sidecar(archive: Path) -> Sidecar | None:
     except OSError as error:
         raise from_os_error(error, "read the sidecar") from error
     return Sidecar.from_bytes(data, path.name)
+
+
+def download_again(archive_name: str) -> str:
+    """The command that fetches an archive once more, for hints."""
+    found = parse_archive_name(archive_name)
+    return f"dsmanager download {found[0] if found else 'REF'} --overwrite"
 
 
 def subdir_order(subdir: str) -> tuple[bool, tuple[bytes, ...]]:

@@ -48,8 +48,9 @@ def extract(
     """Unpacks the cached archive of ``ref``; archive and members are hashed in the same pass.
 
     ``downloaded_sha256`` is what a download just verified against the object: it is one more record
-    of an archive that has no sidecar. Nothing is visible before everything agreed. Raises AlreadyExistsError when a version folder is
-    there, VerificationError for an archive that is not what its records say or breaks the rules.
+    of an archive that has no sidecar. Nothing is visible before everything agreed. Raises
+    AlreadyExistsError when a version folder is there, VerificationError for an archive that is not
+    what its records say or breaks the rules.
     """
     archive = library.cached_path(ref)
     with locked(library.lock_path(ref), purpose=f"extract {ref}", progress=progress, cancel=cancel):

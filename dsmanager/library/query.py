@@ -1,8 +1,8 @@
 """What ``list`` shows: words, globs and predicates, all of which must hold.
 
-    digit  coco/*  state:not-built,damaged  in:cached  -in:remote  size>1g  examples>=1000
+    digit  coco/*  state:not-built,damaged  in:cached  not:in:remote  size>1g  examples>=1000
 
-A word is looked for anywhere in the ref; ``-`` before a term turns it round. ``size`` is the
+A word is looked for anywhere in the ref; ``not:`` before a term turns it round. ``size`` is the
 largest that is known of the row, in bytes with k, m, g, t for powers of 1000.
 """
 
@@ -45,8 +45,8 @@ class Query:
         """Reads terms; each may hold several, parted by spaces. Raises UsageError."""
         tests, words = [], []
         for term in " ".join(terms).split():
-            is_negated = term.startswith("-") and len(term) > 1
-            body = term[1:] if is_negated else term
+            body = term.removeprefix("not:")
+            is_negated = body != term
             test = _test(body)
             if test is None:
                 test = _has_word(body)

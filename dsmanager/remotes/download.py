@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -60,6 +61,9 @@ class Download:
         self._url = f"s3://{config.bucket}/{key}"
         self._obj = obj
         self._descriptor = descriptor
+        # Writers to one file spin in the kernel while they wait for each other: seven times the
+        # processor time of writers that wait here.
+        self._writing = threading.Lock()
         self._progress = progress
         self._cancel = cancel
 
@@ -113,7 +117,6 @@ class Download:
             try:
                 while filled < len(view):
                     count = self._read(crew, body, view[filled:])
-                    # At once, while the bytes are in the processor's cache: half the time.
                     self._write(view[filled : filled + count], start + filled)
                     filled += count
             finally:
@@ -166,7 +169,8 @@ class Download:
             return
         with os_errors(f"write {self._obj.name}"):
             while view:
-                count = os.pwrite(self._descriptor, view, position)
+                with self._writing:
+                    count = os.pwrite(self._descriptor, view, position)
                 view, position = view[count:], position + count
 
     def _named(self, error: Exception) -> DsmanagerError:

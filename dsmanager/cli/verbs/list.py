@@ -74,13 +74,16 @@ def _show_available(context: Context, words: tuple[str, ...], present: set[str])
     shown = []
     for source in available(context.settings.builders):
         if all(word in source.name for word in words):
-            row = {
-                "name": source.name,
+            builder = {
                 "origin": source.origin,
                 "file": str(source.file) if source.file else None,
                 "present": source.name in present,
             }
-            context.output.rows.append({"builder": row})
+            nothing = dict.fromkeys(("config", "version", "built", "cached", "remote", "recorded"))
+            context.output.rows.append(
+                {"ref": None, "name": source.name, "state": "available", "builder": builder}
+                | nothing
+            )
             shown.append((source.name, source.origin))
     if shown and not context.output.as_json:
         context.output.data("\n".join(columns([("BUILDER", "FROM"), *shown])))
