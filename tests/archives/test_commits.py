@@ -17,6 +17,9 @@ from dsmanager.files import temporary_path
 from dsmanager.refs import Ref
 
 NAME = "digit__1.0.8__cache.tar.gz"
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 OLD, NEW = b"the old archive", b"the new archive"
 
 

@@ -34,6 +34,9 @@ from dsmanager.errors import (
 from dsmanager.progress import CancelToken, Progress
 
 NAME = "digit__1.0.8__cache.tar.gz"
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 SUFFIXES = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
 Pack = Callable[..., Sidecar]
 Unpack = Callable[..., Extracted]
