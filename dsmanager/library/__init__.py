@@ -1,5 +1,5 @@
 """The library: one data dir, its manifest and its remote; presence, and the verbs.
 
-``library.py`` is the class that front ends and the Python API use; every other module owns one verb
-or one thing that verbs share.
+``places.py`` knows where things are and what is there; each verb, and each thing that verbs share,
+has a module of its own; ``library.py`` is the class on top that the Python API uses.
 """

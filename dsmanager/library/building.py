@@ -20,7 +20,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref, RefPattern
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["BuildPlan", "BuildResult", "build", "plan_build"]
 
@@ -48,7 +48,12 @@ class BuildResult:
 
 
 def plan_build(
-    library: Library, request: str, *, path: Path | None, config: str | None, cancel: CancelToken
+    library: LibraryPlaces,
+    request: str,
+    *,
+    path: Path | None,
+    config: str | None,
+    cancel: CancelToken,
 ) -> BuildPlan:
     """Finds the builder that ``request`` names and asks it, in a child, what it makes.
 
@@ -93,7 +98,7 @@ def _configs(description: BuilderDescription, wanted: str | None) -> Sequence[st
 
 
 def build(
-    library: Library,
+    library: LibraryPlaces,
     plan: BuildPlan,
     ref: Ref,
     *,
@@ -144,6 +149,6 @@ def _result(built: BuiltDataset, log: Path | None, *, was_built: bool = False) -
     )
 
 
-def _log_path(library: Library, stem: str) -> Path:
+def _log_path(library: LibraryPlaces, stem: str) -> Path:
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     return library.settings.state_dir / "logs" / f"{stem}-{moment}.log"

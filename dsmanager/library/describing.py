@@ -13,7 +13,7 @@ from dsmanager.library.presence import Presence
 from dsmanager.library.scope import select
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["Description", "describe"]
 
@@ -56,7 +56,7 @@ _FACTS = (
 )
 
 
-def describe(library: Library, request: str, *, preview: int) -> Description:
+def describe(library: LibraryPlaces, request: str, *, preview: int) -> Description:
     """Describes the newest version of ``request``; ``preview`` examples of each split, at most.
 
     Raises NotFoundError when nothing of it is built, cached, remote or recorded.

@@ -19,7 +19,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["ExtractResult", "extract", "keep_config_metadata"]
 
@@ -37,7 +37,7 @@ class ExtractResult:
 
 
 def extract(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     *,
     overwrite: bool = False,

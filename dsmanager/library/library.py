@@ -9,17 +9,12 @@ to ``progress``, polls ``cancel``, returns a frozen dataclass, raises our errors
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsmanager.errors import NotFoundError
 from dsmanager.library import scope
-from dsmanager.library.memory import Memory
-from dsmanager.manifest import Entry, Manifest, read_manifest
+from dsmanager.library.places import LibraryPlaces
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.refs import Ref
-from dsmanager.settings import Settings
 
 if TYPE_CHECKING:
     from dsmanager.built import BuiltDataset
@@ -27,90 +22,15 @@ if TYPE_CHECKING:
     from dsmanager.library.extraction import ExtractResult
     from dsmanager.library.opening import PublishResult
     from dsmanager.library.packaging import PackageResult
-    from dsmanager.library.presence import Survey
     from dsmanager.library.recording import RecordResult
     from dsmanager.library.transfer import DownloadResult, UploadResult
     from dsmanager.library.verification import VerifyResult
-    from dsmanager.remotes.remote import Remote
 
 __all__ = ["Library"]
 
 
-class Library:
-    """One data dir with its manifest and its remote."""
-
-    def __init__(
-        self,
-        *,
-        data_dir: str | os.PathLike[str] | None = None,
-        remote: str | None = None,
-        manifest: str | os.PathLike[str] | None = None,
-        settings: Settings | None = None,
-    ) -> None:
-        """Places that are not named come from the settings (files, then environment).
-
-        Raises UsageError for settings that cannot be read.
-        """
-        self.settings = settings or Settings.load(
-            data_dir=data_dir, remote=remote, manifest=manifest
-        )
-        self.memory = Memory(self.settings.state_dir)
-
-    @property
-    def data_dir(self) -> Path:
-        return self.settings.data_dir
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest as it is on disk now. Raises UsageError for a broken one."""
-        return read_manifest(self.settings.manifest_path)
-
-    @cached_property
-    def remote(self) -> Remote:
-        """The current remote. Raises UsageError when there is none."""
-        from dsmanager.remotes.remote import Remote
-
-        return Remote(self.settings.require_remote())
-
-    @property
-    def has_remote(self) -> bool:
-        return self.settings.current_remote() is not None
-
-    def remote_of(self, entry: Entry | None) -> Remote:
-        """The chosen remote, else the one that a manifest entry names, else the current one."""
-        from dsmanager.remotes.remote import Remote
-
-        named = entry.remote if entry is not None else None
-        if named in self.settings.remotes and not self.settings.remote:
-            return Remote(self.settings.remote_named(str(named)))
-        return self.remote
-
-    def lock_path(self, ref: Ref) -> Path:
-        """The lock that every verb holds which changes files of ``ref``."""
-        return self.data_dir / f"{ref.stem}.lock"
-
-    def version_folder(self, ref: Ref) -> Path:
-        return self.data_dir / ref.subdir
-
-    def survey(self, *, local_only: bool = False) -> Survey:
-        """Presence of everything that is built, cached, remote or recorded."""
-        from dsmanager.library.presence import survey
-
-        remote = self.remote if self.has_remote and not local_only else None
-        return survey(self.settings, self.manifest, self.memory, remote)
-
-    def cached_path(self, ref: Ref) -> Path:
-        """The archive of ``ref`` in the cache. Raises NotFoundError."""
-        from dsmanager.library.presence import cached_archives
-
-        found = cached_archives(self.settings.cache_dir, self.manifest, self.memory, [])
-        if ref not in found:
-            raise NotFoundError(
-                f"there is no cached archive of {ref}",
-                hint=f"make one: dsmanager package {ref}, or fetch one: dsmanager download {ref}",
-                ref=str(ref),
-            )
-        return found[ref].path
+class Library(LibraryPlaces):
+    """One data dir with its manifest and its remote, and every verb."""
 
     def build(
         self,

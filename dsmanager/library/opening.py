@@ -20,7 +20,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref, RefPattern
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["PublishResult", "ensure", "load", "publish"]
 
@@ -32,7 +32,7 @@ class PublishResult:
 
 
 def load(
-    library: Library,
+    library: LibraryPlaces,
     request: str,
     *,
     split: str | None = None,
@@ -52,7 +52,7 @@ def load(
 
 
 def ensure(
-    library: Library, request: str, *, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, request: str, *, progress: Progress, cancel: CancelToken
 ) -> BuiltDataset:
     """Makes ``request`` built here: downloads, verifies and extracts what is missing.
 
@@ -87,7 +87,7 @@ def ensure(
     return BuiltDataset(ref, library.version_folder(ref))
 
 
-def _choose(library: Library, pattern: RefPattern, rows: Sequence[Presence]) -> Ref | None:
+def _choose(library: LibraryPlaces, pattern: RefPattern, rows: Sequence[Presence]) -> Ref | None:
     """The built ref that is meant: the newest version, the default config."""
     refs = [row.ref for row in rows if library.version_folder(row.ref).is_dir()]
     matching = [ref for ref in refs if pattern.matches(ref)]
@@ -97,7 +97,7 @@ def _choose(library: Library, pattern: RefPattern, rows: Sequence[Presence]) -> 
     return _default_of(library, [ref for ref in matching if ref.version_key == last])
 
 
-def _default_of(library: Library, refs: list[Ref]) -> Ref:
+def _default_of(library: LibraryPlaces, refs: list[Ref]) -> Ref:
     """Of several configs the one that ``.config/metadata.json`` names, else the first."""
     metadata = library.data_dir / refs[0].name / CONFIG_FOLDER / METADATA
     try:
@@ -107,7 +107,9 @@ def _default_of(library: Library, refs: list[Ref]) -> Ref:
     return next((ref for ref in refs if ref.config == default), sorted(refs)[0])
 
 
-def _obtainable(library: Library, request: str, pattern: RefPattern, survey: Survey) -> Presence:
+def _obtainable(
+    library: LibraryPlaces, request: str, pattern: RefPattern, survey: Survey
+) -> Presence:
     """The newest archive of ``request`` that is cached or on the remote."""
     rows = {row.ref: row for row in survey.rows if row.cached or row.remote}
     try:
@@ -124,7 +126,7 @@ def _obtainable(library: Library, request: str, pattern: RefPattern, survey: Sur
 
 
 def publish(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     *,
     public: bool = False,

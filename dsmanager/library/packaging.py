@@ -18,7 +18,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["PackageResult", "package"]
 
@@ -37,7 +37,7 @@ class PackageResult:
 
 
 def package(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     *,
     compression: str = "gz",
@@ -102,7 +102,7 @@ def result_of_existing(ref: Ref, archive: Path) -> PackageResult:
     return _result(ref, archive, sidecar, True)
 
 
-def _parts(library: Library, ref: Ref, together: bool) -> list[BuiltDataset]:
+def _parts(library: LibraryPlaces, ref: Ref, together: bool) -> list[BuiltDataset]:
     """The version folders to pack, sorted."""
     if not together:
         return [BuiltDataset(ref, library.version_folder(ref))]
@@ -118,7 +118,7 @@ def _parts(library: Library, ref: Ref, together: bool) -> list[BuiltDataset]:
     return found
 
 
-def _subdirs(library: Library, parts: list[BuiltDataset]) -> list[PurePosixPath]:
+def _subdirs(library: LibraryPlaces, parts: list[BuiltDataset]) -> list[PurePosixPath]:
     subdirs = [part.ref.subdir for part in parts]
     metadata = library.data_dir / parts[0].ref.name / CONFIG_FOLDER / "metadata.json"
     if any(part.ref.config for part in parts) and metadata.is_file():

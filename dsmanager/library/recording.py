@@ -16,7 +16,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["RecordResult", "entry_of_sidecar", "import_manifest", "record", "write_entry"]
 
@@ -31,7 +31,9 @@ class RecordResult:
     was_recorded: bool
 
 
-def record(library: Library, ref: Ref, *, progress: Progress, cancel: CancelToken) -> RecordResult:
+def record(
+    library: LibraryPlaces, ref: Ref, *, progress: Progress, cancel: CancelToken
+) -> RecordResult:
     """Writes the cached archive of ``ref`` into the manifest, after reading it in full.
 
     Raises VerificationError when its sidecar says other bytes.
@@ -55,7 +57,7 @@ def record(library: Library, ref: Ref, *, progress: Progress, cancel: CancelToke
     return RecordResult(entry.ref, entry, library.settings.manifest_path, before == entry)
 
 
-def entry_of_sidecar(library: Library, sidecar: Sidecar) -> Entry:
+def entry_of_sidecar(library: LibraryPlaces, sidecar: Sidecar) -> Entry:
     """The manifest entry of an archive that has a sidecar, on the current remote."""
     return Entry(
         sidecar.ref,
@@ -67,7 +69,9 @@ def entry_of_sidecar(library: Library, sidecar: Sidecar) -> Entry:
     )
 
 
-def write_entry(library: Library, entry: Entry, progress: Progress, cancel: CancelToken) -> None:
+def write_entry(
+    library: LibraryPlaces, entry: Entry, progress: Progress, cancel: CancelToken
+) -> None:
     """Adds or replaces one entry of the manifest."""
 
     def change(entries: dict[Ref, Entry]) -> None:
@@ -77,7 +81,7 @@ def write_entry(library: Library, entry: Entry, progress: Progress, cancel: Canc
 
 
 def import_manifest(
-    library: Library, source: Path, *, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, source: Path, *, progress: Progress, cancel: CancelToken
 ) -> list[RecordResult]:
     """Merges every entry of ``source``, of either format, into the manifest.
 
@@ -108,7 +112,7 @@ def select_entries(manifest: Manifest, refs: list[Ref]) -> Manifest:
 
 
 def _require_bytes(
-    library: Library,
+    library: LibraryPlaces,
     archive: Path,
     entry: Entry,
     sidecar: Sidecar,
@@ -127,7 +131,7 @@ def _require_bytes(
     library.memory.remember_file(archive, sha256)
 
 
-def _remote_name(library: Library) -> str | None:
+def _remote_name(library: LibraryPlaces) -> str | None:
     """The current remote's name where it is a configured one."""
     current = library.settings.current_remote()
     return current.name if current and current.name in library.settings.remotes else None

@@ -21,7 +21,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["PLACES", "Removal", "plan_removal", "remove"]
 
@@ -38,7 +38,9 @@ class Removal:
     size_bytes: int
 
 
-def plan_removal(library: Library, requests: Sequence[str], places: Sequence[str]) -> list[Removal]:
+def plan_removal(
+    library: LibraryPlaces, requests: Sequence[str], places: Sequence[str]
+) -> list[Removal]:
     """Everything of ``requests`` in ``places``; nothing is removed.
 
     Raises UsageError for an unknown place, NotFoundError when a request has nothing there, and the
@@ -65,7 +67,7 @@ def plan_removal(library: Library, requests: Sequence[str], places: Sequence[str
     return [thing for thing in things if thing.ref in refs]
 
 
-def _things(library: Library, row: Presence, places: Sequence[str]) -> list[Removal]:
+def _things(library: LibraryPlaces, row: Presence, places: Sequence[str]) -> list[Removal]:
     things = []
     if "built" in places and row.built and library.version_folder(row.ref).is_dir():
         folder = str(library.version_folder(row.ref))
@@ -79,7 +81,7 @@ def _things(library: Library, row: Presence, places: Sequence[str]) -> list[Remo
     return things
 
 
-def _half_removed(library: Library) -> list[Removal]:
+def _half_removed(library: LibraryPlaces) -> list[Removal]:
     """Version folders whose removal (or whose making) was killed: temporary names, no lock."""
     found = []
     for depth in range(1, 5):
@@ -91,7 +93,9 @@ def _half_removed(library: Library) -> list[Removal]:
     return found
 
 
-def remove(library: Library, removal: Removal, *, progress: Progress, cancel: CancelToken) -> None:
+def remove(
+    library: LibraryPlaces, removal: Removal, *, progress: Progress, cancel: CancelToken
+) -> None:
     """Removes one thing. A version folder vanishes by one rename before its files are removed."""
     ref = removal.ref
     purpose = f"remove {ref}"
@@ -122,7 +126,7 @@ def remove(library: Library, removal: Removal, *, progress: Progress, cancel: Ca
             )
 
 
-def _remove_built(library: Library, folder: Path) -> None:
+def _remove_built(library: LibraryPlaces, folder: Path) -> None:
     if files.is_temporary_name(folder.name):
         files.remove_path(folder)
     else:

@@ -11,7 +11,7 @@ from dsmanager.refs import Ref, RefPattern
 
 if TYPE_CHECKING:
     from dsmanager.built import BuiltDataset
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = [
     "newest",
@@ -82,7 +82,7 @@ def _nothing(
 
 
 def refs_to_package(
-    library: Library, requests: Sequence[str], *, together: bool = False
+    library: LibraryPlaces, requests: Sequence[str], *, together: bool = False
 ) -> list[Ref]:
     """Built refs; with ``together`` one ref a name and version."""
     refs = select(
@@ -96,7 +96,7 @@ def refs_to_package(
 
 
 def refs_to_verify(
-    library: Library, requests: Sequence[str], places: Sequence[str], *, deep: bool = False
+    library: LibraryPlaces, requests: Sequence[str], places: Sequence[str], *, deep: bool = False
 ) -> list[tuple[Ref, str]]:
     """Pairs of ref and place; without ``places`` cached where there is an archive, else built.
 
@@ -121,12 +121,12 @@ def refs_to_verify(
     return [(ref, place) for ref in refs for place in here[ref]]
 
 
-def refs_to_extract(library: Library, requests: Sequence[str]) -> list[Ref]:
+def refs_to_extract(library: LibraryPlaces, requests: Sequence[str]) -> list[Ref]:
     """The newest cached archives."""
     return _cached(library, requests, newest_only=True)
 
 
-def refs_to_upload(library: Library, requests: Sequence[str]) -> list[Ref]:
+def refs_to_upload(library: LibraryPlaces, requests: Sequence[str]) -> list[Ref]:
     """All cached archives."""
     return _cached(library, requests, newest_only=False)
 
@@ -134,7 +134,7 @@ def refs_to_upload(library: Library, requests: Sequence[str]) -> list[Ref]:
 refs_to_record = refs_to_upload
 
 
-def refs_to_download(library: Library, requests: Sequence[str]) -> list[Ref]:
+def refs_to_download(library: LibraryPlaces, requests: Sequence[str]) -> list[Ref]:
     """The newest archives that the manifest records or the remote lists.
 
     The remote is not listed when the manifest alone answers with exact versions.
@@ -157,7 +157,7 @@ def refs_to_download(library: Library, requests: Sequence[str]) -> list[Ref]:
     )
 
 
-def _cached(library: Library, requests: Sequence[str], *, newest_only: bool) -> list[Ref]:
+def _cached(library: LibraryPlaces, requests: Sequence[str], *, newest_only: bool) -> list[Ref]:
     from dsmanager.library.presence import cached_archives
 
     found = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
@@ -171,7 +171,7 @@ def _cached(library: Library, requests: Sequence[str], *, newest_only: bool) -> 
     )
 
 
-def _found_built(library: Library) -> list[BuiltDataset]:
+def _found_built(library: LibraryPlaces) -> list[BuiltDataset]:
     from dsmanager.library.presence import built_datasets
 
     return built_datasets(library.data_dir)

@@ -19,7 +19,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
     from dsmanager.remotes.remote import Remote, RemoteObject
 
 __all__ = ["DownloadResult", "UploadResult", "download", "records_of_object", "upload"]
@@ -51,7 +51,7 @@ class DownloadResult:
 
 
 def upload(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     *,
     public: bool = False,
@@ -104,7 +104,7 @@ def upload(
 
 
 def download(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     *,
     overwrite: bool = False,
@@ -151,7 +151,9 @@ def download(
     return DownloadResult(ref, archive, url, found.size, sha256, verify, False)
 
 
-def records_of_object(library: Library, ref: Ref) -> tuple[Remote, RemoteObject, ArchiveRecords]:
+def records_of_object(
+    library: LibraryPlaces, ref: Ref
+) -> tuple[Remote, RemoteObject, ArchiveRecords]:
     """The remote archive of ``ref`` and all that says what it must be.
 
     Raises NotFoundError when the remote has no such archive.
@@ -190,7 +192,7 @@ def _require_equal(records: ArchiveRecords, url: str, sha256: str) -> None:
 
 
 def _sha256_of_cached(
-    library: Library, archive: Path, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, archive: Path, progress: Progress, cancel: CancelToken
 ) -> str:
     known = library.memory.file(archive)
     if known is not None:
@@ -202,7 +204,7 @@ def _sha256_of_cached(
 
 
 def _require_cached_bytes(
-    library: Library,
+    library: LibraryPlaces,
     archive: Path,
     records: ArchiveRecords,
     progress: Progress,

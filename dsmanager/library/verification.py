@@ -19,7 +19,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
-    from dsmanager.library.library import Library
+    from dsmanager.library.places import LibraryPlaces
 
 __all__ = ["PLACES", "VerifyResult", "verify"]
 
@@ -38,7 +38,7 @@ class VerifyResult:
 
 
 def verify(
-    library: Library,
+    library: LibraryPlaces,
     ref: Ref,
     place: str,
     *,
@@ -61,7 +61,7 @@ def verify(
 
 
 def _verify_cached(
-    library: Library, ref: Ref, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, ref: Ref, progress: Progress, cancel: CancelToken
 ) -> VerifyResult:
     archive = library.cached_path(ref)
     if is_interrupted(archive):
@@ -77,7 +77,7 @@ def _verify_cached(
 
 
 def _verify_remote(
-    library: Library, ref: Ref, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, ref: Ref, progress: Progress, cancel: CancelToken
 ) -> VerifyResult:
     remote, found, records = records_of_object(library, ref)
     expected_sha256 = records.agreed_sha256()
@@ -94,7 +94,7 @@ def _verify_remote(
 
 
 def _verify_built(
-    library: Library, ref: Ref, deep: bool, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces, ref: Ref, deep: bool, progress: Progress, cancel: CancelToken
 ) -> VerifyResult:
     """Compares with the sidecar of the cached archive where there is one; else with its own JSON.
 
@@ -117,7 +117,7 @@ def _verify_built(
     return VerifyResult(ref, "built", built.size_bytes, None, tuple(against))
 
 
-def _members_of_sidecar(library: Library, ref: Ref) -> dict[str, tuple[int, str]]:
+def _members_of_sidecar(library: LibraryPlaces, ref: Ref) -> dict[str, tuple[int, str]]:
     """(size, sha256) by file name, from the sidecar of the cached archive; empty without one."""
     try:
         archive = library.cached_path(ref)
