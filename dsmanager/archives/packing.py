@@ -72,10 +72,10 @@ def pack(
         threads = threads or min(available_cpus(), _MAX_THREADS)
         packed = _write(sources, temporary, compressor, progress, cancel, threads)
         sidecar = _describe(ref, archive, compressor, packed, facts)
-        if before_visible is not None:
-            before_visible(sidecar)
         content = sidecar.to_bytes()
         sidecar = Sidecar.from_bytes(content, sidecar_path(archive).name)  # what others will read
+        if before_visible is not None:
+            before_visible(sidecar)
         commit(temporary, archive, content)
     except OSError as error:
         raise from_os_error(error, f"package {ref}") from error
