@@ -187,7 +187,7 @@ def find_built(data_dir: Path) -> Iterator[BuiltDataset]:
     version. A folder that no ref can name is no dataset. Raises OSError when ``data_dir`` itself
     cannot be read.
     """
-    yield from sorted(_walk(data_dir, ()), key=lambda built: built.ref)
+    yield from sorted(_walk(data_dir, ()), key=lambda built: built.ref.sort_key)
 
 
 def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[BuiltDataset]:

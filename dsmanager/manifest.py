@@ -104,7 +104,7 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     if not isinstance(datasets, dict):
         raise _bad(path, "has no object 'datasets'")
     entries = [_entry(key, entry, path) for key, entry in datasets.items()]
-    return Manifest({entry.ref: entry for entry in sorted(entries, key=lambda e: e.ref)})
+    return Manifest({entry.ref: entry for entry in sorted(entries, key=lambda e: e.ref.sort_key)})
 
 
 def update_manifest(
@@ -227,7 +227,7 @@ def _is_subdir(text: Any, name: str) -> bool:
         return True
     parts = text.split("/")
     ref = Ref(parts[0], "/".join(parts[1:-1]) or None, parts[-1])
-    return len(parts) > 1 and ref.name == name and ref.is_proper
+    return ref.name == name and ref.is_proper and str(ref.subdir) == text
 
 
 class _RepeatedKeyError(ValueError):

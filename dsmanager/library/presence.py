@@ -200,7 +200,9 @@ def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remot
         except DsmanagerError as error:
             errors.append(error)
     rows = []
-    for ref in sorted({*built, *cached, *on_remote, *manifest.entries}):
+    for ref in sorted(
+        {*built, *cached, *on_remote, *manifest.entries}, key=lambda ref: ref.sort_key
+    ):
         recorded = manifest.entries.get(ref)
         whole, is_partly_built = _joined(ref, built, cached.get(ref), recorded)
         rows.append(
@@ -279,7 +281,7 @@ def cached_archives(
     known = memory.files()
     found: dict[Ref, Cached] = {}
     try:
-        paths = sorted(cache_dir.iterdir()) if cache_dir.is_dir() else []
+        paths = list(cache_dir.iterdir()) if cache_dir.is_dir() else []
     except OSError as error:
         errors.append(from_os_error(error, "read the cache"))
         return {}
