@@ -3,8 +3,8 @@
     python benchmarks/transfers.py [--mb 500] [--rounds 5]
 
 Every tool is a process of its own, start-up included; rounds are interleaved, and medians are
-compared. dsmanager verifies what it moves (sha256 in order) and the others do not. Tools that are
-not installed are left out with a line. Page cache is warm for all of them alike.
+compared. What arrives is verified: dsmanager does it on the way, after the others sha256sum reads
+the file. Tools that are not installed are left out with a line.
 """
 
 from __future__ import annotations
@@ -104,6 +104,14 @@ def commands(running: server.ServerStatus, sha256: str) -> dict[str, Command]:
     return found
 
 
+def verified(name: str, verb: str, path: Path, command: Command) -> list[str]:
+    """The command; a download of the others is followed by ``sha256sum``."""
+    arguments = command(verb, path)
+    if verb == "upload" or name == "dsmanager":
+        return arguments
+    return ["/bin/sh", "-c", '"$@" && sha256sum "$0"', str(path), *arguments]
+
+
 def has_boto3() -> bool:
     import importlib.util
 
@@ -151,7 +159,7 @@ def measure(megabytes: int, rounds: int, folder: Path) -> None:
             for _ in range(rounds):
                 for name, command in tools.items():
                     path = source if verb == "upload" else folder / "target"
-                    runs[name].append(run(command(verb, path), environment))
+                    runs[name].append(run(verified(name, verb, path, command), environment))
                     (folder / "target").unlink(missing_ok=True)
             report(verb, runs, size)
     finally:
@@ -160,7 +168,8 @@ def measure(megabytes: int, rounds: int, folder: Path) -> None:
 
 def report(verb: str, runs: dict[str, list[Run]], size: int) -> None:
     ours = statistics.median(each.seconds for each in runs["dsmanager"])
-    print(f"\n{verb} of {size / 1e6:,.0f} MB, medians of {len(runs['dsmanager'])}")
+    title = verb if verb == "upload" else "download and verification"
+    print(f"\n{title} of {size / 1e6:,.0f} MB, medians of {len(runs['dsmanager'])}")
     print(f"{'tool':12}{'MB/s':>8}{'CPU s/GB':>10}{'dsmanager is':>14}")
     for name, each in runs.items():
         seconds = statistics.median(one.seconds for one in each)
