@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from dsmanager.cli.context import Context
@@ -109,7 +109,8 @@ class _Bars:
 
     def close(self) -> None:
         if self._progress is not None:
-            self._progress.stop()
+            with suppress(OSError):
+                self._progress.stop()
 
     def _begin(self, snapshot: Snapshot) -> None:
         self._phase = snapshot.phase

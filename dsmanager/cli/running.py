@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -57,7 +57,10 @@ def run(context: Context, name: str, work: Callable[[Progress, CancelToken], Res
 
 @contextmanager
 def cancelling_signals() -> Iterator[CancelToken]:
-    """Yields a token that SIGINT, SIGTERM and SIGHUP set; a second signal acts as it did before."""
+    """Yields a token that SIGINT, SIGTERM and SIGHUP set; a second signal acts as it did before.
+
+    Signals that the process ignores (``nohup``, a shell's background jobs) stay ignored.
+    """
     cancel = CancelToken()
     before: dict[signal.Signals, Any] = {}
 
@@ -66,7 +69,8 @@ def cancelling_signals() -> Iterator[CancelToken]:
         signal.signal(number, before[signal.Signals(number)])
 
     if threading.current_thread() is threading.main_thread():
-        before.update({number: signal.signal(number, handle) for number in _SIGNALS})
+        heeded = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+        before.update({number: signal.signal(number, handle) for number in heeded})
     try:
         yield cancel
     finally:
@@ -105,9 +109,10 @@ def _run_one(
 def _watch(worker: threading.Thread, progress: Progress, view: ProgressView) -> None:
     while worker.is_alive():
         worker.join(_TICK_S)
-        for note in progress.take_notes():
-            view.note(note)
-        view.show(progress.snapshot())
+        with suppress(OSError):  # the terminal has gone; the work has not
+            for note in progress.take_notes():
+                view.note(note)
+            view.show(progress.snapshot())
 
 
 def _as_ours(error: BaseException) -> BaseException:
