@@ -153,9 +153,9 @@ class CancelledError(DsmanagerError):
 
 def of_exit_code(code: int, message: str, *, hint: str | None = None) -> DsmanagerError:
     """The error that ends in ``code``, for a failure of which only that is known."""
-    kinds = {kind.exit_code: kind for kind in DsmanagerError.__subclasses__()}
-    kind = kinds.get(ExitCode(code), DsmanagerError)
-    return kind(message, hint=hint) if kind is not PartialError else DsmanagerError(message)
+    kinds = {int(kind.exit_code): kind for kind in DsmanagerError.__subclasses__()}
+    kind = kinds.get(code, DsmanagerError)
+    return (DsmanagerError if kind is PartialError else kind)(message, hint=hint)
 
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -50,7 +50,8 @@ def select(
             raise _nothing(text, pattern, there, others, what, hint)
         if newest_only and pattern.version is None:
             matching = newest(matching)
-        if pattern.config is None and any(ref.config is None for ref in matching):
+        is_plain = pattern.config is None and not pattern.is_glob
+        if is_plain and any(ref.config is None for ref in matching):
             # An archive of all configs and archives of single ones: the plain name is the former.
             matching = [ref for ref in matching if ref.config is None]
         chosen.update(matching)
