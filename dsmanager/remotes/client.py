@@ -36,7 +36,7 @@ MAX_CONNECTIONS = 32
 
 _CONNECT_TIMEOUT_S = 3
 _CONTROL_READ_TIMEOUT_S = 6  # two attempts of this end before 15 s when a server hangs
-_DOWNLOAD_READ_TIMEOUT_S = 8
+_DOWNLOAD_READ_TIMEOUT_S = 7
 _UPLOAD_READ_TIMEOUT_S = 60  # a store may think for long before it has joined a thousand parts
 _METADATA_TIMEOUT_S = 1
 _DEFAULT_REGION = "us-east-1"

@@ -24,7 +24,7 @@ __all__ = ["Crew"]
 T = TypeVar("T")
 
 _POLL_S = 0.1
-_LAST_WORD_S = 2.0
+_LAST_WORD_S = 1.0
 _RETRY_DELAYS_S = (0.2, 0.6, 1.2)
 _RETRY_WITHIN_S = 12.0
 

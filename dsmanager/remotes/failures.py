@@ -311,7 +311,8 @@ def _detail(error: Exception) -> str:
     if isinstance(error, botocore_errors.ClientError):
         answer = error.response.get("Error", {})
         return f"the server refused: {answer.get('Code')} {answer.get('Message', '')}".strip()
-    text = str(error)
+    cause = getattr(error, "kwargs", {}).get("error")
+    text = f"{error} {cause}" if cause else str(error)
     if match := re.search(r"certificate verify failed: ([^(]+)", text):
         return match[1].strip()
     if match := re.search(r"\[Errno -?\d+\] ([^'\")\]]+)", text):
