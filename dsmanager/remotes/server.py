@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsmanager.errors import DsmanagerError, UsageError, os_errors
 from dsmanager.files import write_bytes, write_json
@@ -36,10 +36,14 @@ from dsmanager.remotes.weed import (
 from dsmanager.settings import RemoteConfig
 from dsmanager.text import plain
 
+if TYPE_CHECKING:
+    from dsmanager.remotes.remote import Remote
+
 __all__ = ["ServerStatus", "start", "status", "statuses", "stop"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _START_WITHIN_S = 30.0
+_SETTLE_WITHIN_S = 15.0
 _STOP_WITHIN_S = 20.0
 _PORTS_FREE_WITHIN_S = 2.0  # the kernel closes sockets a moment after the process is gone
 _POLL_S = 0.05
@@ -272,7 +276,7 @@ def _not_up(home: _Home) -> DsmanagerError:
 
 
 def _answers(home: _Home, pid: int, cancel: CancelToken) -> bool:
-    """Waits until a signed listing of the bucket succeeds; False when the server gave up."""
+    """Waits until signed requests succeed; False when the server gave up."""
     from dsmanager.remotes.remote import Remote
 
     current = home.status()
@@ -283,19 +287,35 @@ def _answers(home: _Home, pid: int, cancel: CancelToken) -> bool:
         credentials_file=home.credentials_file,
     )
     mark = process_mark(pid)
+    port = home.state["ports"]["s3"]
 
-    def listed() -> bool:
+    def tried(step: Callable[[Remote], object]) -> bool:
         cancel.check()
-        if not is_listening(home.state["ports"]["s3"]):
+        if not is_listening(port):
             return False
         with Remote(config) as remote:
             try:
-                remote.list()
+                step(remote)
             except DsmanagerError:
                 return False
         return True
 
-    return _wait_until(lambda: listed() or process_mark(pid) != mark, _START_WITHIN_S) and listed()
+    def gone() -> bool:
+        return process_mark(pid) != mark
+
+    if not _wait_until(lambda: tried(Remote.list) or gone(), _START_WITHIN_S):
+        return False
+    # It lists before it knows where its data are, sometimes by five seconds. A full disk keeps it from writing, not from
+    # serving what it has: that is why this wait may end without success.
+    _wait_until(lambda: tried(_write_and_read) or gone(), _SETTLE_WITHIN_S)
+    return not gone() and tried(Remote.list)
+
+
+def _write_and_read(remote: Remote) -> None:
+    name = f".dsmanager-start-{secrets.token_hex(4)}"
+    remote.upload_bytes(b"started", name)
+    remote.read_bytes(name, max_bytes=100)
+    remote.delete(name)
 
 
 def _wait_until(holds: Callable[[], bool], timeout_s: float) -> bool:
