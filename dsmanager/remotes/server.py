@@ -305,8 +305,8 @@ def _answers(home: _Home, pid: int, cancel: CancelToken) -> bool:
 
     if not _wait_until(lambda: tried(Remote.list) or gone(), _START_WITHIN_S):
         return False
-    # It lists before it knows where its data are, sometimes by five seconds. A full disk keeps it from writing, not from
-    # serving what it has: that is why this wait may end without success.
+    # It lists before it knows where its data are, sometimes by five seconds. A full disk keeps it
+    # from writing, not from serving what it has: this wait may end without success.
     _wait_until(lambda: tried(_write_and_read) or gone(), _SETTLE_WITHIN_S)
     return not gone() and tried(Remote.list)
 

@@ -96,7 +96,8 @@ def free_port() -> int:
 @pytest.mark.parametrize("verb", VERBS)
 def test_nobody_listening_is_5(scripted: Any, verb: str) -> None:
     config = RemoteConfig("down", "s3://bkt/p", endpoint_url=f"http://127.0.0.1:{free_port()}")
-    with Remote(config) as remote, pytest.raises(TemporaryError, match="cannot reach http://127.*: Connection refused"):
+    refused = r"cannot reach http://127.*: Connection refused"
+    with Remote(config) as remote, pytest.raises(TemporaryError, match=refused):
         VERBS[verb](remote)
 
 
