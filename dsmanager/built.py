@@ -81,6 +81,13 @@ class BuiltDataset:
         return self._read_json(PROVENANCE)
 
     @property
+    def sources(self) -> list[dict[str, Any]]:
+        """What the build downloaded: ``url``, ``size``, ``sha256``; odd entries are left out."""
+        listed = self.provenance.get("sources")
+        entries = listed if isinstance(listed, list) else []
+        return [each for each in entries if isinstance(each, dict) and "url" in each]
+
+    @property
     def builder_sha256(self) -> str | None:
         """Hash of the builder's code, where the build left it."""
         builder = self.provenance.get("builder")

@@ -5,19 +5,19 @@ Every record that exists must agree with the bytes, and one suffices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsmanager.archives.extraction import Expected
 from dsmanager.archives.sidecar import Sidecar, read_sidecar
-from dsmanager.errors import NotFoundError, VerificationError
-from dsmanager.library.memory import Memory
+from dsmanager.errors import NotFoundError, VerificationError, os_errors
+from dsmanager.library.memory import Memory, identity_of
 from dsmanager.manifest import Entry
 from dsmanager.refs import Ref
 
-__all__ = ["ArchiveRecords", "records_of_cached", "remembering_damage"]
+__all__ = ["ArchiveRecords", "records_of_cached", "remembering"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,16 @@ def records_of_cached(ref: Ref, archive: Path, entry: Entry | None) -> ArchiveRe
 
 
 @contextmanager
-def remembering_damage(memory: Memory, archive: Path) -> Iterator[None]:
-    """Remembers what a damaged archive was found to be, so that ``list`` tells it from then on."""
+def remembering(memory: Memory, archive: Path) -> Iterator[Callable[[str], None]]:
+    """Yields what to call with the sha256 of an archive that is read in full inside the block.
+
+    A damaged one is remembered, too, so that ``list`` tells it from then on.
+    """
+    with os_errors(f"read {archive.name}"):
+        identity = identity_of(archive)
     try:
-        yield
+        yield lambda sha256: memory.remember_file(archive, sha256, identity)
     except VerificationError as error:
         if error.found_sha256 is not None:
-            memory.remember_file(archive, error.found_sha256)
+            memory.remember_file(archive, error.found_sha256, identity)
         raise

@@ -15,7 +15,6 @@ from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource, find_builder
 from dsmanager.errors import NotFoundError
 from dsmanager.library.extraction import keep_config_metadata
-from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref, RefPattern
 
@@ -115,7 +114,7 @@ def build(
     built afresh, and the earlier build stays until the new one takes its place.
     """
     final = library.version_folder(ref)
-    with locked(library.lock_path(ref), purpose=f"build {ref}", progress=progress, cancel=cancel):
+    with library.locked(ref, "build", progress, cancel):
         files.remove_leftovers(final)
         existing = BuiltDataset(ref, final)
         if not clean and final.is_dir() and not any(existing.problems()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,8 @@ from dsmanager.archives.commits import recover
 from dsmanager.archives.extraction import extract as unpack
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import AlreadyExistsError, VerificationError
-from dsmanager.library.archive_records import records_of_cached, remembering_damage
+from dsmanager.library.archive_records import records_of_cached, remembering
 from dsmanager.library.presence import ref_of_subdir
-from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -53,22 +53,25 @@ def extract(
     what its records say or breaks the rules.
     """
     archive = library.cached_path(ref)
-    with locked(library.lock_path(ref), purpose=f"extract {ref}", progress=progress, cancel=cancel):
+    with ExitStack() as locks:
+        locks.enter_context(library.locked(ref, "extract", progress, cancel))
         recover(archive)
         records = replace(
             records_of_cached(ref, archive, library.manifest.entries.get(ref)),
             object_sha256=downloaded_sha256,
         )
         versions = [each for each in records.subdir if not each.endswith(f"/{CONFIG_FOLDER}")]
+        for part in sorted({ref_of_subdir(subdir) for subdir in versions} - {ref}):
+            locks.enter_context(library.locked(part, "extract", progress, cancel))
         targets = [library.data_dir / subdir for subdir in versions]
         for target in targets:
             files.remove_leftovers(target)
         _require_absent(ref, targets, overwrite)
         expected = records.expected()
         with files.staged_folder(targets[0]) as stage:
-            with remembering_damage(library.memory, archive):
+            with remembering(library.memory, archive) as remember:
                 done = unpack(archive, stage, expected=expected, progress=progress, cancel=cancel)
-            library.memory.remember_file(archive, done.sha256)
+                remember(done.sha256)
             for subdir in versions:
                 BuiltDataset(ref_of_subdir(subdir), stage / subdir).require_complete()
             _keep_metadata_of(stage, library.data_dir, ref.name)

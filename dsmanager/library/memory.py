@@ -65,10 +65,16 @@ class Memory:
                     return Fingerprint(sha256, read_at)
         return None
 
-    def remember_file(self, path: Path, sha256: str) -> None:
-        """Call it for a file that was read in full just now."""
+    def remember_file(
+        self, path: Path, sha256: str, identity: tuple[int, int, int] | None = None
+    ) -> None:
+        """Call it for a file that was read in full just now.
+
+        ``identity`` is :func:`identity_of` before it was read; whoever holds the lock that keeps
+        the file as it is may leave it out.
+        """
         with suppress(OSError):  # it has gone meanwhile
-            values = (str(path), *identity_of(path), sha256, utc_now())
+            values = (str(path), *(identity or identity_of(path)), sha256, utc_now())
             self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", [values])
 
     def forget_file(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
 from dsmanager.library.memory import utc_now
 from dsmanager.library.recording import entry_of_sidecar, write_entry
-from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -62,9 +62,9 @@ def package(
     parts = _parts(library, ref, together)
     whole = Ref(ref.name, None, ref.version) if together else ref
     archive = library.settings.cache_dir / whole.archive_name(compression)
-    with locked(
-        library.lock_path(whole), purpose=f"package {whole}", progress=progress, cancel=cancel
-    ):
+    with ExitStack() as locks:
+        for each in (whole, *(part.ref for part in parts if part.ref != whole)):
+            locks.enter_context(library.locked(each, "package", progress, cancel))
         recover(archive)
         for part in parts:
             part.require_complete()
@@ -132,7 +132,7 @@ def _facts(parts: list[BuiltDataset]) -> SidecarFacts:
     sources: dict[str, dict[str, Any]] = {}
     splits: dict[str, dict[str, int]] = {}
     for part in parts:
-        sources |= {source["url"]: source for source in part.provenance.get("sources", [])}
+        sources |= {source["url"]: source for source in part.sources}
         prefix = f"{part.ref.config}/" if len(parts) > 1 and part.ref.config else ""
         for name, split in part.splits.items():
             shards = len(split.shard_lengths)

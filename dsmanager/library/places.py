@@ -6,6 +6,7 @@ Every verb stands on this; it knows where things are and what is there, and chan
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 from dsmanager.errors import NotFoundError
 from dsmanager.library.memory import Memory
 from dsmanager.library.presence import Survey, cached_archives, survey
+from dsmanager.locks import locked
 from dsmanager.manifest import Entry, Manifest, read_manifest
+from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 from dsmanager.settings import Settings
 
@@ -75,6 +78,17 @@ class LibraryPlaces:
     def lock_path(self, ref: Ref) -> Path:
         """The lock that every verb holds which changes files of ``ref``."""
         return self.data_dir / f"{ref.stem}.lock"
+
+    def locked(
+        self, ref: Ref, verb: str, progress: Progress, cancel: CancelToken
+    ) -> AbstractContextManager[None]:
+        """Holds the lock of ``ref``; waits for another holder and says for whom.
+
+        Of an archive of several configs its own lock comes first, then its parts' in order.
+        """
+        return locked(
+            self.lock_path(ref), purpose=f"{verb} {ref}", progress=progress, cancel=cancel
+        )
 
     def version_folder(self, ref: Ref) -> Path:
         return self.data_dir / ref.subdir

@@ -10,7 +10,6 @@ from dsmanager.archives.extraction import inspect_archive
 from dsmanager.archives.sidecar import Sidecar, read_sidecar
 from dsmanager.errors import NotFoundError
 from dsmanager.library.memory import identity_of
-from dsmanager.locks import locked
 from dsmanager.manifest import Entry, Manifest, read_manifest, update_manifest
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
@@ -39,7 +38,7 @@ def record(
     Raises VerificationError when its sidecar says other bytes.
     """
     archive = library.cached_path(ref)
-    with locked(library.lock_path(ref), purpose=f"record {ref}", progress=progress, cancel=cancel):
+    with library.locked(ref, "record", progress, cancel):
         sidecar = read_sidecar(archive)
         if sidecar is not None:
             entry = entry_of_sidecar(library, sidecar)

@@ -15,7 +15,7 @@ from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import UsageError, os_errors
 from dsmanager.library.presence import Presence
 from dsmanager.library.scope import select
-from dsmanager.locks import held_by, locked
+from dsmanager.locks import held_by
 from dsmanager.manifest import Entry, update_manifest
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
@@ -98,9 +98,8 @@ def remove(
 ) -> None:
     """Removes one thing. A version folder vanishes by one rename before its files are removed."""
     ref = removal.ref
-    purpose = f"remove {ref}"
     with (
-        locked(library.lock_path(ref), purpose=purpose, progress=progress, cancel=cancel),
+        library.locked(ref, "remove", progress, cancel),
         os_errors(f"remove {ref}"),
     ):
         if removal.place == "built":

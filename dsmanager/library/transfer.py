@@ -14,7 +14,6 @@ from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationErro
 from dsmanager.hashing import sha256_file
 from dsmanager.library.archive_records import ArchiveRecords, records_of_cached
 from dsmanager.library.presence import place_of, remote_archives
-from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -67,7 +66,7 @@ def upload(
     """
     archive = library.cached_path(ref)
     remote = library.remote
-    with locked(library.lock_path(ref), purpose=f"upload {ref}", progress=progress, cancel=cancel):
+    with library.locked(ref, "upload", progress, cancel):
         recover(archive)
         records = records_of_cached(ref, archive, library.manifest.entries.get(ref))
         sha256 = records.agreed_sha256()
@@ -122,9 +121,7 @@ def download(
     archive = library.settings.cache_dir / found.name
     url = remote.url_of(found.name)
     expected_sha256 = records.agreed_sha256() if verify else None
-    with locked(
-        library.lock_path(ref), purpose=f"download {ref}", progress=progress, cancel=cancel
-    ):
+    with library.locked(ref, "download", progress, cancel):
         recover(archive)
         if archive.exists() and not overwrite:
             sha256 = _sha256_of_cached(library, archive, progress, cancel)

@@ -12,9 +12,8 @@ from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import NotFoundError, UsageError, VerificationError
 from dsmanager.hashing import sha256_file
-from dsmanager.library.archive_records import records_of_cached, remembering_damage
+from dsmanager.library.archive_records import records_of_cached, remembering
 from dsmanager.library.transfer import records_of_object
-from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -65,14 +64,13 @@ def _verify_cached(
 ) -> VerifyResult:
     archive = library.cached_path(ref)
     if is_interrupted(archive):
-        purpose = f"recover {ref}"
-        with locked(library.lock_path(ref), purpose=purpose, progress=progress, cancel=cancel):
+        with library.locked(ref, "recover", progress, cancel):
             recover(archive)
     records = records_of_cached(ref, archive, library.manifest.entries.get(ref))
     expected = records.expected()
-    with remembering_damage(library.memory, archive):
+    with remembering(library.memory, archive) as remember:
         sha256 = verify_archive(archive, expected=expected, progress=progress, cancel=cancel)
-    library.memory.remember_file(archive, sha256)
+        remember(sha256)
     return VerifyResult(ref, "cached", archive.stat().st_size, sha256, tuple(records.hashes))
 
 
