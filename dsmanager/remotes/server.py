@@ -108,6 +108,8 @@ def stop(name: str, *, state_dir: Path) -> ServerStatus:
     pid = home.running_pid()
     if pid is not None:
         home.end(pid)
+    else:
+        home.remove_sockets()
     return home.status()
 
 
@@ -235,6 +237,11 @@ class _Home:
                 break
         ports = self.state.get("ports")
         _wait_until(lambda: usable_ports(ports) is not None, _PORTS_FREE_WITHIN_S)
+        self.remove_sockets()
+
+    def remove_sockets(self) -> None:
+        """What a killed server leaves; ports that others listen on by now are left alone."""
+        ports = usable_ports(self.state.get("ports"))
         for path in sockets_of(ports or {}):
             with suppress(OSError):
                 path.unlink()

@@ -414,3 +414,5 @@ def test_a_killed_server_ends_a_transfer_with_5(tmp_path: Path) -> None:
                 remote.head("a.tar")
     finally:
         server.stop("killed", state_dir=tmp_path)
+    port = str(running.endpoint_url).rpartition(":")[2]
+    assert not list(Path("/tmp").glob(f"seaweedfs-*{port}.sock")), "its sockets are removed"
