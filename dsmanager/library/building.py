@@ -63,9 +63,9 @@ def plan_build(
     pattern = RefPattern.parse(request.removeprefix("tfds:"))
     name = f"tfds:{pattern.name}" if forced_tfds else pattern.name
     source = find_builder(name, folders=library.settings.builders, path=path)
-    description = describe(
-        source, log_path=_log_path(library, f"describe-{source.name}"), cancel=cancel
-    )
+    log = _log_path(library, f"describe-{source.name}")
+    description = describe(source, log_path=log, cancel=cancel)
+    log.unlink(missing_ok=True)  # of interest when it failed
     made = [description.ref(each) for each in _configs(description, pattern.config or config)]
     refs = tuple(ref for ref in made if pattern.version in (None, ref.version))
     if not refs:
