@@ -9,7 +9,7 @@ from typing import Any
 
 from dsmanager.hashing import is_sha256
 
-__all__ = ["SHA256_KEY", "RemoteObject", "bare_etag"]
+__all__ = ["SHA256_KEY", "RemoteObject", "bare_etag", "iso_time"]
 
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
@@ -39,7 +39,7 @@ class RemoteObject:
             name=name,
             size=int(answer["ContentLength"]),
             etag=bare_etag(answer.get("ETag")),
-            last_modified=_iso(answer.get("LastModified")),
+            last_modified=iso_time(answer.get("LastModified")),
             sha256=sha256 if is_sha256(sha256) else None,
         )
 
@@ -50,7 +50,7 @@ class RemoteObject:
             name=name,
             size=int(entry.get("Size", 0)),
             etag=bare_etag(entry.get("ETag")),
-            last_modified=_iso(entry.get("LastModified")),
+            last_modified=iso_time(entry.get("LastModified")),
         )
 
     def holds(self, size: int, sha256: str) -> bool:
@@ -63,7 +63,8 @@ def bare_etag(etag: str | None) -> str:
     return (etag or "").strip('"')
 
 
-def _iso(moment: datetime | None) -> str:
+def iso_time(moment: datetime | None) -> str:
+    """ISO 8601 in UTC, to the second; empty for None."""
     if moment is None:
         return ""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

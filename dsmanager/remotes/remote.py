@@ -31,6 +31,7 @@ from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
 from dsmanager.remotes.failures import error_code, http_status, not_s3, translated
 from dsmanager.remotes.objects import RemoteObject
+from dsmanager.remotes.unfinished import UnfinishedUpload, abort_upload, list_uploads
 from dsmanager.remotes.upload import NewObject, Upload
 
 if TYPE_CHECKING:
@@ -216,6 +217,21 @@ class Remote:
         self._require_credentials()
         with self._translated(self.url_of(name)):
             self._clients.control.delete_object(Bucket=self.config.bucket, Key=self.key_of(name))
+
+    def unfinished_uploads(self) -> tuple[UnfinishedUpload, ...]:
+        """Multipart uploads directly below the prefix that nobody has completed, oldest first.
+
+        Another machine may be busy with one of them: whoever aborts has to look at its age.
+        """
+        with self._translated(self.config.url):
+            return list_uploads(self._clients.control, self.config.bucket, self.key_of(""))
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Ends an unfinished upload and frees its parts; no error when it has ended already."""
+        self._require_credentials()
+        place = {"Bucket": self.config.bucket, "Key": self.key_of(upload.name)}
+        with self._translated(self.url_of(upload.name)):
+            abort_upload(self._clients.control, place, upload.upload_id)
 
     def is_public(self, name: str) -> bool:
         """Whether a request without credentials sees the object."""
