@@ -18,7 +18,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import is_version
 from dsmanager.text import plain
 
-__all__ = ["held_by", "locked", "remove_dead_locks"]
+__all__ = ["held_by", "locked", "locked_if_free", "remove_dead_locks"]
 
 _POLL_S = 0.1
 _held: set[int] = set()
@@ -43,6 +43,24 @@ def locked(
             said = True
         cancel.wait(_POLL_S)
         descriptor = _try_lock(path)
+    with _holding(descriptor, path, purpose):
+        yield
+
+
+@contextmanager
+def locked_if_free(path: Path, *, purpose: str) -> Iterator[bool]:
+    """As :func:`locked` where nobody holds ``path``; else yields False at once, without it."""
+    descriptor = _try_lock(path)
+    if descriptor is None:
+        yield False
+        return
+    with _holding(descriptor, path, purpose):
+        yield True
+
+
+@contextmanager
+def _holding(descriptor: int, path: Path, purpose: str) -> Iterator[None]:
+    """Names the holder in the locked file, and removes the file before it lets go."""
     _held.add(descriptor)
     try:
         # A full disk forgets the name, not the lock: ``rm`` must work there.

@@ -1,24 +1,34 @@
-"""``dsmanager manifest``: record, show, import and export what is expected."""
+"""``dsmanager manifest``: what is expected; recorded, shown, taken over, shared on the remote."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import columns, size_text
 from dsmanager.cli.running import run, run_each
-from dsmanager.errors import UsageError
+from dsmanager.errors import UsageError, VerificationError
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
     from dsmanager.library.recording import RecordResult
+    from dsmanager.library.sharing import Prefer, SharedEntry, ShareResult
     from dsmanager.refs import Ref
 
-group = typer.Typer(help="Record, show, import and export the manifest.", rich_markup_mode=None)
+group = typer.Typer(
+    help="Record, show, import, export and share the manifest.", rich_markup_mode=None
+)
+_Refs = Annotated[list[str] | None, typer.Argument(metavar="[REF]...", help="All without one.")]
+_PreferOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prefer", metavar="local|remote", help="Whose entry counts where the two differ."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +57,7 @@ def record(
 @group.command("show")
 def show(
     ctx: typer.Context,
-    refs: Annotated[
-        list[str] | None, typer.Argument(metavar="[REF]...", help="All without one.")
-    ] = None,
+    refs: _Refs = None,
 ) -> None:
     """Show the manifest in use."""
     from dsmanager.library.scope import select
@@ -125,6 +133,87 @@ def export(
         context.output.row(value)
     else:
         context.output.data(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@group.command("push")
+def push(
+    ctx: typer.Context,
+    refs: _Refs = None,
+    prefer: _PreferOption = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Write where the server cannot do compare-and-swap, or over what is no manifest.",
+        ),
+    ] = False,
+) -> None:
+    """Merge entries into the manifest on the remote, datasets.json below its prefix."""
+    from dsmanager.library.sharing import push as push_entries
+
+    context: Context = ctx.obj
+    context.begin("manifest push", changes=True)
+    chosen = _preference(prefer)
+
+    def work(progress: Progress, cancel: CancelToken) -> ShareResult:
+        return push_entries(
+            context.library,
+            refs or (),
+            prefer=chosen,
+            force=force,
+            progress=progress,
+            cancel=cancel,
+        )
+
+    done = run(context, "manifest push", work)
+    _show_shared(context, done, done.url, "push")
+
+
+@group.command("pull")
+def pull(ctx: typer.Context, refs: _Refs = None, prefer: _PreferOption = None) -> None:
+    """Merge entries of the manifest on the remote into the one in use."""
+    from dsmanager.library.sharing import pull as pull_entries
+
+    context: Context = ctx.obj
+    context.begin("manifest pull", changes=True)
+    chosen = _preference(prefer)
+
+    def work(progress: Progress, cancel: CancelToken) -> ShareResult:
+        return pull_entries(
+            context.library, refs or (), prefer=chosen, progress=progress, cancel=cancel
+        )
+
+    done = run(context, "manifest pull", work)
+    _show_shared(context, done, str(done.manifest), "pull")
+
+
+def _preference(text: str | None) -> Prefer | None:
+    if text not in (None, "local", "remote"):
+        raise UsageError(f"there is no side '{text}'", hint="use --prefer local|remote")
+    return cast("Prefer | None", text)
+
+
+def _show_shared(context: Context, done: ShareResult, target: str, verb: str) -> None:
+    context.asked = len(done.entries)
+    for each in done.entries:
+        if each.outcome == "conflict":
+            context.output.error(_conflict(each, verb))
+            continue
+        row = {"ref": str(each.ref), **each.entry.to_json(), "outcome": each.outcome}
+        lines = [] if each.outcome == "unchanged" else [f"{each.ref} {each.outcome}"]
+        context.output.row(row, *lines)
+    context.output.say(f"{target} has {done.total:,} entr{'y' if done.total == 1 else 'ies'}")
+
+
+def _conflict(each: SharedEntry, verb: str) -> VerificationError:
+    assert each.other is not None
+    mine, theirs = (each.entry, each.other) if verb == "pull" else (each.other, each.entry)
+    return VerificationError(
+        f"{each.ref} is another archive here (sha256 {mine.sha256}) than in the remote's manifest "
+        f"({theirs.sha256}); both stay as they are",
+        hint=f"say which counts: dsmanager manifest {verb} {each.ref} --prefer local|remote",
+        ref=str(each.ref),
+    )
 
 
 def _show(context: Context, done: RecordResult) -> None:
