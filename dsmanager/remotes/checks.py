@@ -6,24 +6,32 @@ removed again; nothing else is ever written or removed.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
 from dsmanager.errors import DsmanagerError, VerificationError
 from dsmanager.remotes.client import Access
+from dsmanager.remotes.clock import clock_skew_s
+from dsmanager.remotes.conditional import PROBE_PREFIX, refuses_stale_writes, refuses_to_replace
 from dsmanager.remotes.failures import http_status, translated
 
 if TYPE_CHECKING:
     from dsmanager.remotes.remote import Remote
 
-__all__ = ["CheckStep", "check_remote"]
+__all__ = ["LIMITS", "CheckStep", "check_remote"]
 
-_PROBE = ".dsmanager-check-"
+LIMITS = ("keeps existing objects", "compare-and-swap", "acl", "checksum")
+"""Steps that find out what the server can do; one that is skipped is a limit of it."""
+
+_SKEW_S = 300
+"""Servers refuse signatures that are 15 minutes off; a third of that is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +61,26 @@ class _Run:
     def __init__(self, remote: Remote, read_only: bool) -> None:
         self._remote = remote
         self._read_only = read_only
-        self._probe = f"{_PROBE}{secrets.token_hex(6)}"
+        self._probe = f"{PROBE_PREFIX}{secrets.token_hex(6)}"
         self._content = b"dsmanager remote check\n"
+        self._place: dict[str, Any] = {
+            "Bucket": remote.config.bucket,
+            "Key": remote.key_of(self._probe),
+        }
         self._steps: list[CheckStep] = []
 
     def steps(self) -> tuple[CheckStep, ...]:
         if self._take("endpoint", self._endpoint) and self._take("credentials", self._credentials):
             self._take("bucket", self._bucket)
             self._take("list", self._list)
+            self._take("clock", self._clock)
             if self._take("write", self._write):
                 self._take("read back", self._read_back)
-                self._take("keeps existing objects", self._conditional)
+                self._take("keeps existing objects", self._keeps_existing)
+                self._take("compare-and-swap", self._compare_and_swap)
                 self._take("public", self._public)
+                self._take("acl", self._acl)
+                self._take("checksum", self._checksum)
                 self._take("delete", self._delete)
         return tuple(self._steps)
 
@@ -132,26 +148,60 @@ class _Run:
             raise VerificationError("the object read back is not the one written")
         return "the same bytes come back"
 
-    def _conditional(self) -> str:
-        remote = self._remote
-        with translated(remote.config, remote.url_of(self._probe)):
-            try:
-                remote.clients.control.put_object(
-                    Bucket=remote.config.bucket,
-                    Key=remote.key_of(self._probe),
-                    Body=self._content,
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                if http_status(error) == 412:
-                    return "the server itself refuses to replace an object (If-None-Match)"
-                raise _SkipError("the server does not know If-None-Match; asked before") from error
+    def _clock(self) -> str:
+        skew_s = clock_skew_s(self._remote)
+        if skew_s is None:
+            raise _SkipError("the server does not say what time it is")
+        ahead = "ahead of" if skew_s > 0 else "behind"
+        if abs(skew_s) < _SKEW_S:
+            return "this machine's clock and the server's agree"
+        raise DsmanagerError(
+            f"this machine's clock is {abs(skew_s):,.0f} s {ahead} the server's",
+            hint="set the clock: timedatectl set-ntp true",
+        )
+
+    def _keeps_existing(self) -> str:
+        if refuses_to_replace(self._remote, self._probe):
+            return "the server itself refuses to replace an object (If-None-Match)"
         raise _SkipError("the server ignores If-None-Match; two uploads at once can collide")
+
+    def _compare_and_swap(self) -> str:
+        if refuses_stale_writes(self._remote, self._probe):
+            return "the server refuses a write that was made from an older object (If-Match)"
+        raise _SkipError("the server ignores If-Match; 'manifest push' needs --force there")
 
     def _public(self) -> str:
         if self._remote.is_public(self._probe):
             return "anybody can read what is uploaded"
         return "only those with credentials can read what is uploaded"
+
+    def _acl(self) -> str:
+        """Looks at the object again: servers are known that empty it instead."""
+        remote = self._remote
+        with translated(remote.config, remote.url_of(self._probe)):
+            before = remote.clients.control.head_object(**self._place)["ETag"]
+            try:
+                remote.clients.control.put_object_acl(**self._place, ACL="private")
+            except ClientError as error:
+                raise _SkipError("the server takes no ACLs; a policy can make it public") from error
+            after = remote.clients.control.head_object(**self._place)["ETag"]
+        if before != after:
+            raise _SkipError("the server writes an object when it is sent an ACL: no --public")
+        return "the server takes ACLs"
+
+    def _checksum(self) -> str:
+        """Sends a wrong SHA-256: only a server that refuses it checks."""
+        wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
+        with translated(self._remote.config, self._remote.url_of(self._probe)):
+            try:
+                self._remote.clients.control.put_object(
+                    **self._place, Body=self._content, ChecksumSHA256=wrong
+                )
+            except ClientError as error:
+                if http_status(error) >= 500:
+                    raise _SkipError("the server knows no SHA-256 checksums") from error
+                return "the server refuses bytes that do not have their SHA-256"
+        raise _SkipError("the server does not check SHA-256; dsmanager looks at what it kept")
 
     def _delete(self) -> str:
         self._remote.delete(self._probe)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
-from dsmanager.remotes.checks import CheckStep
+from dsmanager.remotes.checks import LIMITS, CheckStep
 from dsmanager.remotes.remote import Remote
 from dsmanager.settings import RemoteConfig
 
@@ -24,10 +25,14 @@ def test_a_healthy_remote_passes_every_step(store: Remote) -> None:
         "credentials",
         "bucket",
         "list",
+        "clock",
         "write",
         "read back",
         "keeps existing objects",
+        "compare-and-swap",
         "public",
+        "acl",
+        "checksum",
         "delete",
     ]
     assert store.list() == [], "the probe is removed"
@@ -36,7 +41,21 @@ def test_a_healthy_remote_passes_every_step(store: Remote) -> None:
 def test_a_server_that_ignores_conditions_is_told_apart(rclone: Any, seaweedfs: Any) -> None:
     for server, status in ((rclone, "skipped"), (seaweedfs, "ok")):
         with Remote(server.config()) as remote:
-            assert by_name(remote.check())["keeps existing objects"] == status
+            found = by_name(remote.check())
+            assert {found[limit] for limit in LIMITS} == {status}
+
+
+def test_a_clock_that_is_off_is_said(
+    scripted: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = "Mon, 01 Jan 2024 00:00:00 GMT"
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda *_: past)
+    listing = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    scripted.script = lambda request: answer(404 if "dsmanager" in request.path else 200, listing)
+    with Remote(scripted.config()) as remote:
+        (clock,) = [step for step in remote.check(read_only=True) if step.name == "clock"]
+    assert clock.status == "failed"
+    assert "ahead of the server's" in clock.text
 
 
 def test_read_only_writes_nothing(remote: Remote) -> None:
