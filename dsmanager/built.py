@@ -18,6 +18,7 @@ from typing import Any
 
 from dsmanager.errors import DsmanagerError, VerificationError
 from dsmanager.refs import Ref, is_version
+from dsmanager.text import plain
 
 __all__ = ["PROVENANCE", "BuiltDataset", "Split", "find_built", "is_version_folder"]
 
@@ -146,10 +147,10 @@ class BuiltDataset:
             yield f"{DATASET_INFO} names no splits"
         for split in splits.values():
             if not split.examples:
-                yield f"split {split.name} has no examples"
+                yield plain(f"split {split.name} has no examples")
             for shard in split.shard_names(self.ref.name, self.file_format):
                 if not files.get(shard):
-                    yield f"{shard} is {'empty' if shard in files else 'missing'}"
+                    yield plain(f"{shard} is {'empty' if shard in files else 'missing'}")
 
     def require_complete(self) -> None:
         """Raises VerificationError that names the first problem."""

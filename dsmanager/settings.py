@@ -278,7 +278,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         if key in table:
             table[key] = _absolute(table[key], path.parent)
     if "builders" in table:
-        if not all(isinstance(folder, str) for folder in table["builders"]):
+        if not all(
+            isinstance(each, str) and each and "\0" not in each for each in table["builders"]
+        ):
             raise _bad(path, "builders must be a list of folders")
         table["builders"] = tuple(_absolute(folder, path.parent) for folder in table["builders"])
     return table | {"remotes": remotes}

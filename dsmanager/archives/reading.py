@@ -28,8 +28,8 @@ _GZIP_MAGIC = b"\x1f\x8b\x08"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_MAX_WINDOW = 1 << 27
 _ZSTD_BLOCK_BYTES = 128 << 10
-_FREE_GZIP_MEMBERS = 1000
-_MIN_MEAN_MEMBER_BYTES = 1024
+_FREE_PARTS = 1000
+_MIN_MEAN_PART_BYTES = 1024
 
 
 def compression_of(file_name: str) -> str:
@@ -72,19 +72,31 @@ def _plain(raw: Iterator[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
+class _Tally:
+    """Counts the parts of a compressed file and their content: each part costs time of its own."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.parts = 0
+        self.bytes = 0
+
+    def add_part(self) -> None:
+        self.parts += 1
+        if self.parts > _FREE_PARTS + self.bytes // _MIN_MEAN_PART_BYTES:
+            raise MalformedError(f"it has too many tiny {self._what}")
+
+
 def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
-    members = total = 0
+    tally = _Tally("gzip members")
     waiting = b""
     while waiting := waiting or next(raw, b""):
         while len(waiting) < len(_GZIP_MAGIC) and (chunk := next(raw, b"")):
             waiting += chunk
         if not waiting.startswith(_GZIP_MAGIC):
             raise MalformedError(
-                "there is something after the gzip data" if members else "it is not gzip data"
+                "there is something after the gzip data" if tally.parts else "it is not gzip data"
             )
-        members += 1
-        if members > _FREE_GZIP_MEMBERS + total // _MIN_MEAN_MEMBER_BYTES:
-            raise MalformedError("it has too many tiny gzip members")
+        tally.add_part()
         member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
         while not member.eof:
             if member.needs_input and not waiting:
@@ -93,11 +105,11 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
                     raise MalformedError("it is cut off: the gzip data has no end")
             chunk = _inflated(member, waiting)
             waiting = b""
-            total += len(chunk)
+            tally.bytes += len(chunk)
             if chunk:
                 yield chunk
         waiting = bytes(member.unused_data)
-    if not members:
+    if not tally.parts:
         raise MalformedError("it is empty")
 
 
@@ -109,37 +121,43 @@ def _inflated(member: igzip_lib.IgzipDecompressor, data: bytes) -> bytes:
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
-    stream = ByteStream(raw)
+    stream, tally = ByteStream(raw), _Tally("Zstandard blocks")
     if not stream.more():
         raise MalformedError("it is empty")
     while stream.more():
-        yield from _zstd_frame(stream)
+        yield from _zstd_frame(stream, tally)
 
 
-def _zstd_frame(stream: ByteStream) -> Iterator[bytes]:
+def _zstd_frame(stream: ByteStream, tally: _Tally) -> Iterator[bytes]:
     """One frame: header, blocks of at most 128 KiB, perhaps a checksum (RFC 8878, 3.1.1)."""
-    header, has_checksum = _zstd_frame_header(stream)
+    header, has_checksum, content_bytes = _zstd_frame_header(stream)
     frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW).decompressobj()
     is_last = False
+    before = tally.bytes
     try:
         while not is_last:
+            tally.add_part()
             block = stream.take(3)
             fields = int.from_bytes(block, "little")
             is_last, kind, size = bool(fields & 1), fields >> 1 & 3, fields >> 3
-            if kind == 3 or size > _ZSTD_BLOCK_BYTES:
+            if kind == 3 or size > _ZSTD_BLOCK_BYTES or (kind == 2 and not size):
                 raise MalformedError("its Zstandard data is damaged: a block that cannot be")
             content = stream.take(1 if kind == 1 else size)
             checksum = stream.take(4) if is_last and has_checksum else b""
             if chunk := frame.decompress(header + block + content + checksum):
+                tally.bytes += len(chunk)
                 yield chunk
             header = b""
     except zstandard.ZstdError as error:
         raise MalformedError(f"its Zstandard data is damaged: {error}") from None
     if not frame.eof or frame.unused_data:
         raise MalformedError("its Zstandard data is damaged: a frame without an end")
+    if content_bytes not in (None, tally.bytes - before):
+        raise MalformedError("its Zstandard data is damaged: a frame of another size than it says")
 
 
-def _zstd_frame_header(stream: ByteStream) -> tuple[bytes, bool]:
+def _zstd_frame_header(stream: ByteStream) -> tuple[bytes, bool, int | None]:
+    """The header's bytes, whether a checksum ends the frame, and its bytes of content."""
     magic = stream.take(4)
     if magic != _ZSTD_MAGIC:
         raise MalformedError("it is not, or not only, Zstandard data")
@@ -148,6 +166,8 @@ def _zstd_frame_header(stream: ByteStream) -> tuple[bytes, bool]:
     is_single_segment = bool(flags & 0x20)
     if flags & 0x0B:
         raise MalformedError("its Zstandard data needs a dictionary or a newer format")
-    size_bytes = (1 if is_single_segment else 0, 2, 4, 8)[flags >> 6]
-    rest = stream.take(size_bytes + (0 if is_single_segment else 1))
-    return magic + descriptor + rest, bool(flags & 0x04)
+    window = b"" if is_single_segment else stream.take(1)
+    size = stream.take((1 if is_single_segment else 0, 2, 4, 8)[flags >> 6])
+    content_bytes = int.from_bytes(size, "little") + (256 if len(size) == 2 else 0)
+    header = magic + descriptor + window + size
+    return header, bool(flags & 0x04), content_bytes if size else None

@@ -6,10 +6,11 @@ Schema 1. Reading trusts nothing: types, names and sizes are checked, unknown ke
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.errors import UsageError, VerificationError, from_os_error
@@ -34,6 +35,7 @@ MAX_SIDECAR_BYTES = 64 << 20
 _MAX_SIZE = (1 << 63) - 1
 _MAX_LETTERS = 1 << 20
 _MAX_ENTRIES = 10_000
+_MAX_DEPTH = 32
 
 _T = TypeVar("_T")
 
@@ -114,7 +116,9 @@ class Sidecar:
         try:
             if len(data) > MAX_SIDECAR_BYTES:
                 raise MalformedError(f"it has more than {MAX_SIDECAR_BYTES:,} bytes")
-            return _parse(json.loads(data.decode("utf-8"), parse_constant=_refuse_constant))
+            text = data.decode("utf-8")
+            value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+            return _parse(value)
         except json.JSONDecodeError as error:
             problem = f"line {error.lineno}: {error.msg}"
         except RecursionError:
@@ -185,7 +189,7 @@ def _parse(value: object) -> Sidecar:
         size=_integer(top, "size"),
         sha256=_digest(top, "sha256"),
         tar_sha256=_digest(top, "tar_sha256"),
-        compression=_object(_get(top, "compression", dict), "compression"),
+        compression=_writable(_object(_get(top, "compression", dict), "compression")),
         subdir=subdir,
         members=_members(top, ref.name, subdir),
         created=_text(top, "created"),
@@ -229,7 +233,7 @@ def _sources(top: dict[str, Any]) -> tuple[dict[str, Any], ...]:
             _integer(source, "size")
         if source.get("sha256") is not None:
             _digest(source, "sha256")
-    return tuple(sources)
+    return tuple(_writable(sources))
 
 
 def _splits(top: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -238,7 +242,7 @@ def _splits(top: dict[str, Any]) -> dict[str, dict[str, int]]:
         counts = _object(split, "a split")
         _integer(counts, "examples")
         _integer(counts, "shards")
-    return splits
+    return _writable(splits)
 
 
 def _get(owner: dict[str, Any], key: str, kind: type[_T]) -> _T:
@@ -258,7 +262,7 @@ def _text(owner: dict[str, Any], key: str) -> str:
     text = _get(owner, key, str)
     if len(text) > _MAX_LETTERS:
         raise MalformedError(f"{key} is too long")
-    return text
+    return _writable(text)
 
 
 def _optional_text(owner: dict[str, Any], key: str) -> str | None:
@@ -293,5 +297,26 @@ def _file_name(owner: dict[str, Any], key: str) -> str:
     return name
 
 
-def _refuse_constant(name: str) -> None:
-    raise MalformedError(f"{name} is no JSON number")
+def _writable(value: _T, depth: int = 0) -> _T:
+    """Returns ``value``, which JSON gave, when it can be written as JSON and read again."""
+    if depth > _MAX_DEPTH:
+        raise MalformedError("it is nested too deeply")
+    if (
+        isinstance(value, str)
+        and not value.isascii()
+        and any("\ud800" <= x <= "\udfff" for x in value)
+    ):
+        raise MalformedError("it has half a character in a text")
+    if isinstance(value, (dict, list)):
+        for each in (*value, *value.values()) if isinstance(value, dict) else value:
+            _writable(each, depth + 1)
+    return value
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refuse_number(number)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise MalformedError(f"{text[:40]} is no JSON number")

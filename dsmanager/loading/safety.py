@@ -20,9 +20,9 @@ what the JSON names. The ways in, as TFDS 4.9.10 reads a folder, and what closes
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import reprlib
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -184,8 +184,11 @@ class _Walk:
             sizes = [max(1, int(size)) for size in dimensions if size is not None]
         except (TypeError, ValueError):
             self.refuse(f"has the shape {_shown(dimensions)}")
-        if math.prod(sizes) > _MAX_OPTIONAL_VALUES:
-            self.refuse(f"has an optional tensor of shape {_shown(dimensions)}")
+        values = 1
+        for size in sizes:  # each step is small: the product of many long numbers never ends
+            values *= size
+            if values > _MAX_OPTIONAL_VALUES:
+                self.refuse(f"has an optional tensor of shape {_shown(dimensions)}")
 
     def class_name(self, value: Any) -> str:
         if not (isinstance(value, str) and value in FEATURE_CLASSES):
@@ -238,5 +241,5 @@ def _refusal(where: str, problem: str) -> VerificationError:
 
 
 def _shown(value: Any) -> str:
-    text = plain(value if isinstance(value, str) else repr(value)[: 2 * _MAX_SHOWN_LETTERS])
+    text = plain(value[: 2 * _MAX_SHOWN_LETTERS] if isinstance(value, str) else reprlib.repr(value))
     return f"'{text[:_MAX_SHOWN_LETTERS]}…'" if len(text) > _MAX_SHOWN_LETTERS else f"'{text}'"

@@ -219,8 +219,11 @@ def _read_credentials_file(config: RemoteConfig) -> tuple[str, str]:
     assert path is not None
     try:
         pair = json.loads(path.read_bytes())
-        return str(pair["access_key"]), str(pair["secret_key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        access_key, secret_key = pair["access_key"], pair["secret_key"]
+        if not all(isinstance(key, str) and key.isascii() for key in (access_key, secret_key)):
+            raise TypeError("a key that is no plain text")
+        return access_key, secret_key
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CredentialsError(
             f"the credentials of remote '{config.name}' cannot be read from {path}",
             hint=f"start its server again: dsmanager remote serve {config.name}",

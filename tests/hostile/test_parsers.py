@@ -1,0 +1,201 @@
+"""Every parser takes any bytes: they are accepted and mean one thing, or refused with our error.
+
+The properties are those of the fuzz targets; here they meet the committed corpus, arbitrary bytes,
+scripts of changes, and damaged versions of what is in the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dsmanager.errors import CredentialsError, UsageError, VerificationError
+from dsmanager.manifest import read_manifest
+
+CORPUS = Path(__file__).with_name("corpus")
+PARSERS = sorted(path.name for path in CORPUS.iterdir())
+MOST_CORPUS_BYTES = 200_000
+Parser = Callable[[str], ModuleType]
+
+
+def test_there_is_a_corpus_for_every_parser_and_it_is_small(parser: Parser) -> None:
+    from fuzz.targets import NAMES
+
+    assert sorted(NAMES) == PARSERS
+    sizes = [path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()]
+    assert sum(sizes) < MOST_CORPUS_BYTES
+    for name in NAMES:
+        for seed, content in parser(name).seeds():
+            written = (CORPUS / name / seed).read_bytes()
+            assert written == content, f"write it again: fuzz/make_corpus.py ({name}/{seed})"
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_the_corpus_is_accepted_or_refused_with_our_error(name: str, parser: Parser) -> None:
+    files = sorted((CORPUS / name).iterdir())
+    assert files
+    for path in files:
+        parser(name).run(path.read_bytes())
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    """A file of the corpus with a few bytes changed, put in, taken out, or the rest cut off."""
+    data = bytearray(draw(st.sampled_from(seeds)))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        kind = draw(st.sampled_from(["change", "insert", "remove", "cut", "repeat"]))
+        if kind == "change":
+            data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+        elif kind == "insert":
+            data[at:at] = draw(st.binary(max_size=12))
+        elif kind == "remove":
+            del data[at : at + draw(st.integers(1, 600))]
+        elif kind == "cut":
+            del data[at:]
+        else:
+            data[at:at] = data[at : at + 512]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_any_bytes_are_accepted_or_refused_with_our_error(name: str, parser: Parser) -> None:
+    run = parser(name).run
+    seeds = [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+    scripts = st.binary(max_size=40).map(lambda tail: b"\xff" + tail)
+    arbitrary = st.binary(max_size=600) | scripts | _damaged(seeds)
+
+    @settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+    @given(arbitrary)
+    def check(data: bytes) -> None:
+        run(data)
+
+    check()
+
+
+_json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("name", ["manifest", "sidecar", "features", "dataset_info", "credentials"])
+def test_any_json_in_any_place_is_accepted_or_refused_with_our_error(
+    name: str, parser: Parser
+) -> None:
+    target = parser(name)
+    whole = json.loads(
+        (
+            CORPUS
+            / name
+            / ("ours" if name == "manifest" else "whole" if name != "features" else "new")
+        ).read_bytes()
+    )
+
+    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        places = list(_places(whole))
+        path = data.draw(st.sampled_from(places))
+        changed = _with(whole, path, data.draw(_json_values))
+        target.run(json.dumps(changed).encode())
+
+    check()
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    keys = (
+        list(value)
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
+    return [path, *(found for key in keys for found in _places(value[key], (*path, key)))]
+
+
+def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copied = dict(value) if isinstance(value, dict) else list(value)
+    copied[path[0]] = _with(value[path[0]], path[1:], new)
+    return copied
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=200))
+def test_a_manifest_of_any_bytes_is_read_or_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "datasets.json"
+    path.write_bytes(content)
+    with suppress(UsageError):
+        read_manifest(path)
+
+
+# --- what fuzzing found, each with its own name ------------------------------------------------
+
+
+def test_a_sidecar_that_could_not_be_written_again_is_refused(parser: Parser) -> None:
+    """A download keeps a sidecar by writing it: half a character or infinity would end that."""
+    from dsmanager.archives.sidecar import Sidecar
+
+    for name in ("surrogate-license", "infinity", "deep-compression"):
+        with pytest.raises(VerificationError):
+            Sidecar.from_bytes((CORPUS / "sidecar" / name).read_bytes(), "a.tar.gz.json")
+
+
+def test_a_shape_of_endless_numbers_is_refused_at_once() -> None:
+    """Multiplying them first would take hours."""
+    from dsmanager.loading import check_features
+
+    tensor = {"shape": {"dimensions": ["9" * 4000] * 4000}, "dtype": "int64", "optional": True}
+    name = "tensorflow_datasets.core.features.tensor_feature.Tensor"
+    with pytest.raises(VerificationError, match="optional tensor"):
+        check_features({"pythonClassName": name, "tensor": tensor})
+
+
+def test_a_deep_value_where_a_feature_belongs_is_shown_in_short() -> None:
+    from dsmanager.loading import check_features
+
+    value: Any = []
+    for _ in range(100_000):
+        value = [value]
+    name = "tensorflow_datasets.core.features.sequence_feature.Sequence"
+    with pytest.raises(VerificationError) as raised:
+        check_features({"pythonClassName": name, "sequence": {"feature": value}})
+    assert len(raised.value.message) < 400
+
+
+def test_a_split_name_cannot_break_a_line(parser: Parser) -> None:
+    parser("dataset_info").run((CORPUS / "dataset_info" / "line-feed-in-a-name").read_bytes())
+
+
+def test_a_null_character_in_a_builders_folder_is_a_usage_error(tmp_path: Path) -> None:
+    from dsmanager.settings import Settings
+
+    (tmp_path / "config.toml").write_bytes((CORPUS / "settings" / "null-in-builders").read_bytes())
+    environment = {"DSMANAGER_CONFIG": str(tmp_path / "config.toml")}
+    with pytest.raises(UsageError, match="builders"):
+        Settings.load(environ=environment, working_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["deep", "surrogate", "nulls"])
+def test_odd_credentials_are_a_credentials_error(name: str) -> None:
+    from dsmanager.remotes.client import _read_credentials_file
+    from dsmanager.settings import RemoteConfig
+
+    remote = RemoteConfig("x", "s3://bucket/x", credentials_file=CORPUS / "credentials" / name)
+    with pytest.raises(CredentialsError):
+        _read_credentials_file(remote)
