@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         package,
         publish,
         record,
+        sync,
         upload,
         verify,
     )
@@ -42,6 +43,7 @@ __all__ = [
     "package",
     "publish",
     "record",
+    "sync",
     "upload",
     "verify",
 ]

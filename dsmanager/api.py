@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dsmanager.library.recording import RecordResult
     from dsmanager.library.transfer import DownloadResult, UploadResult
     from dsmanager.library.verification import VerifyResult
+    from dsmanager.progress import CancelToken
+    from dsmanager.syncing.apply import SyncResult
+    from dsmanager.syncing.board import Board
 
 __all__ = [
     "build",
@@ -31,6 +34,7 @@ __all__ = [
     "package",
     "publish",
     "record",
+    "sync",
     "upload",
     "verify",
 ]
@@ -98,3 +102,28 @@ def ensure(ref: str, **options: Any) -> BuiltDataset:
 def publish(ref: str, **options: Any) -> list[PublishResult]:
     """Packages, records, verifies and uploads; see :meth:`Library.publish`."""
     return Library().publish(ref, **options)
+
+
+def sync(
+    *refs: str,
+    push: bool = False,
+    verify: bool = False,
+    delete: bool = False,
+    extract: bool = True,
+    prefer: str | None = None,
+    jobs: int = 4,
+    library: Library | None = None,
+    board: Board | None = None,
+    cancel: CancelToken | None = None,
+) -> SyncResult:
+    """Brings this machine to what the manifest records (``push``: the remote); without refs all.
+
+    Every line with its outcome is in ``rows`` of the result, and what went wrong with single refs
+    in its ``errors``: they are not raised. Nobody is asked before ``delete`` deletes.
+    """
+    from dsmanager.syncing.plan import Options
+    from dsmanager.syncing.sync import sync as run
+
+    options = Options(push, verify, delete, extract, prefer)
+    places = library or Library()
+    return run(places, refs, options, jobs=jobs, board=board, cancel=cancel)

@@ -36,6 +36,7 @@ VERBS = (
     "extract",
     "upload",
     "download",
+    "sync",
     "load",
     "rm",
     "manifest",

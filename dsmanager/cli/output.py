@@ -48,6 +48,11 @@ class Output:
         if not self.quiet:
             _write(sys.stderr, plain_lines(line))
 
+    def complain(self, line: str) -> None:
+        """A line about what failed, on stderr, quiet or not; the envelope tells it otherwise."""
+        if not self.as_json:
+            _write(sys.stderr, plain_lines(line))
+
     def error(self, error: DsmanagerError) -> None:
         """One item that failed; shown at once unless the envelope will hold it."""
         self.errors.append(error)

@@ -13,7 +13,7 @@ from dsmanager.cli.output import Output, size_text
 from dsmanager.progress import Snapshot
 from dsmanager.text import plain
 
-__all__ = ["ProgressView", "progress_view"]
+__all__ = ["ProgressView", "amount_text", "counters", "progress_view", "rich_progress"]
 
 _FIRST_LINE_AFTER_S = 2.0
 _LINE_EVERY_S = 10.0
@@ -74,7 +74,7 @@ class _Lines(_Notes):
         if now_s < self._next_s or not snapshot.phase:
             return
         self._next_s = now_s + _LINE_EVERY_S
-        self._output.say(f"{self._label}: {snapshot.phase} {_amount(snapshot)}".rstrip())
+        self._output.say(f"{self._label}: {snapshot.phase} {amount_text(snapshot)}".rstrip())
 
 
 class _Bars:
@@ -91,13 +91,16 @@ class _Bars:
         if self._progress is None:
             if time.monotonic() - self._started_s < _SHOWN_AFTER_S:
                 return
-            self._progress = _rich_progress()
+            self._progress = rich_progress()
             self._progress.start()
         if snapshot.phase != self._phase:
             self._begin(snapshot)
-        done, total = _counters(snapshot)
+        done, total = counters(snapshot)
         self._progress.update(
-            self._task, completed=done, total=total, amount=_amount(snapshot, with_percent=False)
+            self._task,
+            completed=done,
+            total=total,
+            amount=amount_text(snapshot, with_percent=False),
         )
 
     def note(self, text: str) -> None:
@@ -116,13 +119,13 @@ class _Bars:
         self._phase = snapshot.phase
         if self._task is not None:
             self._progress.remove_task(self._task)
-        done, total = _counters(snapshot)
+        done, total = counters(snapshot)
         self._task = self._progress.add_task(
             f"{self._label} {snapshot.phase}", completed=done, total=total, amount=""
         )
 
 
-def _rich_progress() -> Any:
+def rich_progress() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -138,18 +141,18 @@ def _rich_progress() -> Any:
     )
 
 
-def _counters(snapshot: Snapshot) -> tuple[int, int | None]:
+def counters(snapshot: Snapshot) -> tuple[int, int | None]:
     """What fills the bar: bytes where they are counted, else items."""
     if snapshot.bytes_done or snapshot.bytes_total:
         return snapshot.bytes_done, snapshot.bytes_total
     return snapshot.items_done, snapshot.items_total
 
 
-def _amount(snapshot: Snapshot, *, with_percent: bool = True) -> str:
+def amount_text(snapshot: Snapshot, *, with_percent: bool = True) -> str:
     """``45 % 120.0 MB of 266.7 MB 80.1 MB/s 1,350 examples``, as far as it is known."""
     seconds = max(time.monotonic() - snapshot.phase_started_s, 1e-3)
     parts = []
-    done, total = _counters(snapshot)
+    done, total = counters(snapshot)
     if total and with_percent:
         parts.append(f"{100 * done // total} %")
     if snapshot.bytes_done or snapshot.bytes_total:

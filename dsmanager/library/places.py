@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmanager.errors import NotFoundError
+from dsmanager.archives.sidecar import read_sidecar
+from dsmanager.errors import NotFoundError, VerificationError
 from dsmanager.library.memory import Memory
 from dsmanager.library.presence import Survey, cached_archives, survey
 from dsmanager.locks import locked
@@ -45,6 +46,7 @@ class LibraryPlaces:
             data_dir=data_dir, remote=remote, manifest=manifest
         )
         self.memory = Memory(self.settings.state_dir)
+        self._named_remotes: dict[str, Remote] = {}
 
     @property
     def data_dir(self) -> Path:
@@ -72,7 +74,8 @@ class LibraryPlaces:
 
         named = entry.remote if entry is not None else None
         if named in self.settings.remotes and not self.settings.remote:
-            return Remote(self.settings.remote_named(str(named)))
+            new = Remote(self.settings.remote_named(str(named)))
+            return self._named_remotes.setdefault(str(named), new)
         return self.remote
 
     def lock_path(self, ref: Ref) -> Path:
@@ -100,7 +103,10 @@ class LibraryPlaces:
 
     def cached_path(self, ref: Ref) -> Path:
         """The archive of ``ref`` in the cache. Raises NotFoundError."""
-        found = cached_archives(self.settings.cache_dir, self.manifest, self.memory, [])
+        manifest = self.manifest
+        if (recorded := self._recorded_path(ref, manifest.entries.get(ref))) is not None:
+            return recorded
+        found = cached_archives(self.settings.cache_dir, manifest, self.memory, [])
         if ref not in found:
             raise NotFoundError(
                 f"there is no cached archive of {ref}",
@@ -108,3 +114,17 @@ class LibraryPlaces:
                 ref=str(ref),
             )
         return found[ref].path
+
+    def _recorded_path(self, ref: Ref, entry: Entry | None) -> Path | None:
+        """Where the manifest says it is, unless a sidecar there is of another ref.
+
+        Spares a look at every archive of the cache, which many refs in a row would pay for.
+        """
+        if entry is None:
+            return None
+        path = self.settings.cache_dir / entry.archive
+        try:
+            sidecar = read_sidecar(path) if path.is_file() else None
+        except VerificationError:
+            return path
+        return path if path.is_file() and (sidecar is None or sidecar.ref == ref) else None
