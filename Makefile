@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test check bench clean
+FUZZ_EXECUTIONS ?= 1000000
+
+.PHONY: demo test check bench fuzz clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/dsmanager demo
@@ -23,6 +25,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run.py
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python fuzz/run.py --executions $(FUZZ_EXECUTIONS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -44,3 +49,8 @@ $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing dsmanager with its development tools into $(VENV)"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	@echo "installing the fuzzer into $(VENV)"
+	@$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
