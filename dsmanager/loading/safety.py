@@ -182,7 +182,7 @@ class _Walk:
             return
         try:
             sizes = [max(1, int(size)) for size in dimensions if size is not None]
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             self.refuse(f"has the shape {_shown(dimensions)}")
         values = 1
         for size in sizes:  # each step is small: the product of many long numbers never ends

@@ -92,5 +92,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "deep-list-for-a-feature", deep.replace('"DEEP"', "[" * 900 + "]" * 900).encode()
     many = {"shape": {"dimensions": ["9" * 4000] * 9}, "dtype": "int64", "optional": True}
     yield "endless-product", json.dumps({"pythonClassName": _TENSOR, "tensor": many}).encode()
+    infinite = {**many, "shape": {"dimensions": ["1", "INF"]}}
+    text = json.dumps({"pythonClassName": _TENSOR, "tensor": infinite})
+    yield "infinite-shape", text.replace('"INF"', "1e999").encode()
     yield "script-evil", bytes([0xFE, 9, 0, 0, 33])
     yield "script-nested", bytes([0xFE, 2, 0, 5, 0, 0])

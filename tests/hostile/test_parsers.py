@@ -166,6 +166,16 @@ def test_a_shape_of_endless_numbers_is_refused_at_once() -> None:
         check_features({"pythonClassName": name, "tensor": tensor})
 
 
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), "x", [], {}])
+def test_an_odd_size_of_a_shape_is_refused(size: Any) -> None:
+    from dsmanager.loading import check_features
+
+    tensor = {"shape": {"dimensions": ["1", size]}, "dtype": "int64", "optional": True}
+    name = "tensorflow_datasets.core.features.tensor_feature.Tensor"
+    with pytest.raises(VerificationError, match="shape"):
+        check_features({"pythonClassName": name, "tensor": tensor})
+
+
 def test_a_deep_value_where_a_feature_belongs_is_shown_in_short() -> None:
     from dsmanager.loading import check_features
 
