@@ -39,6 +39,7 @@ VERBS = (
     "sync",
     "load",
     "rm",
+    "gc",
     "manifest",
     "remote",
     "config",

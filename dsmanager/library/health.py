@@ -10,11 +10,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmanager.errors import DsmanagerError
+from dsmanager.errors import DsmanagerError, from_os_error
 from dsmanager.files import free_bytes
+from dsmanager.library import hazards
 from dsmanager.remotes.weed import find_weed
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "examine"]
 
 _LITTLE_SPACE_BYTES = 5 * 10**9
+_LONG_AGO_DAYS = 30
 _PACKAGES = ("tensorflow-datasets", "boto3", "textual", "typer", "isal", "zstandard", "numpy")
 
 
@@ -36,18 +39,34 @@ class Finding:
     hint: str | None = None
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Yields one finding after the other; a check that fails does not stop the next."""
+def examine(settings: Settings, *, read_only: bool = False) -> Iterator[Finding]:
+    """Yields one finding after the other; a check that fails does not stop the next.
+
+    Writes a probe to the data dir and, unless ``read_only``, one to the remote, and removes both.
+    """
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield _tarfile()
     yield from _packages()
     yield _folder("data dir", settings.data_dir)
     yield _folder("state dir", settings.state_dir)
     yield _space(settings.data_dir)
+    yield _file_system(settings.data_dir)
     yield _file("settings", settings.config_file)
     yield _checked("manifest", lambda: _manifest(settings))
     for folder in settings.builders:
         yield _builders(folder)
-    yield _checked("remote", lambda: _remote(settings))
+    yield _guarded("verified", lambda: _verified(settings))
+    yield _guarded("leftovers", lambda: _leftovers(settings))
+    yield from _remote(settings, read_only)
+
+
+def _tarfile() -> Finding:
+    """No archive of ours goes through it; builders that unpack their sources may use it."""
+    if holes := hazards.tarfile_holes():
+        text = f"the standard library's has {', '.join(holes)}; dsmanager reads with its own"
+        hint = "for builders that use it, install the newest patch release, then: dsmanager doctor"
+        return Finding("tarfile", "note", text, hint)
+    return Finding("tarfile", "ok", "no known holes in the standard library's; ours reads archives")
 
 
 def _packages() -> Iterator[Finding]:
@@ -104,9 +123,72 @@ def _builders(folder: Path) -> Finding:
     return Finding("builders", "failed", f"{folder} is not a folder", "mend: dsmanager config")
 
 
+def _file_system(folder: Path) -> Finding:
+    """Looks at the folder that exists, or at the nearest above it that does."""
+    existing = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
+    kind = hazards.file_system(existing)
+    said = kind or "of unknown type"
+    try:
+        if not hazards.locks_work(existing):
+            text = f"{said}: locks do not work; two processes on one dataset can harm each other"
+            return Finding("file system", "failed", text, "use another: --data-dir FOLDER")
+        if hazards.ignores_case(existing):
+            text = f"{said}: it takes A and a for one name; datasets that differ so cannot both be"
+            return Finding("file system", "note", text, "use another: --data-dir FOLDER")
+    except OSError as error:
+        return Finding("file system", "note", f"{said}: {from_os_error(error, 'try it').message}")
+    if hazards.is_network(kind):
+        text = f"{said}, over the network: locks of other machines may not be seen here"
+        hint = "let one machine at a time work on it, or use another: --data-dir FOLDER"
+        return Finding("file system", "note", text, hint)
+    return Finding("file system", "ok", f"{said}: locks work, names keep their case")
+
+
+def _verified(settings: Settings) -> Finding:
+    from dsmanager.library.places import LibraryPlaces
+    from dsmanager.library.schedule import readings
+
+    found = readings(LibraryPlaces(settings=settings))
+    said = []
+    if found.never:
+        first = f", {found.never[0]} first of them" if len(found.never) > 1 else ""
+        names = f"{len(found.never)}{first}" if len(found.never) > 1 else str(found.never[0])
+        said.append(f"never read in full here: {names}")
+    is_old = False
+    if found.oldest is not None:
+        ref, moment = found.oldest
+        days = (datetime.now(UTC) - datetime.fromisoformat(moment)).days
+        is_old = days > _LONG_AGO_DAYS
+        said.append(f"longest ago: {ref} on {moment[:10]}")
+    if found.never or is_old:
+        hint = "read a seventh of all each day: dsmanager verify --all --subset 1/7"
+        return Finding("verified", "note", "; ".join(said), hint)
+    return Finding("verified", "ok", "; ".join(said) or "no archive is cached")
+
+
+def _leftovers(settings: Settings) -> Finding:
+    from dsmanager.library.collecting import plan_collection
+    from dsmanager.library.garbage import Request
+    from dsmanager.library.places import LibraryPlaces
+
+    plan = plan_collection(LibraryPlaces(settings=settings), Request(use_remote=False))
+    if not plan.garbage:
+        return Finding("leftovers", "ok", "none")
+    kinds = sorted({each.kind for each in plan.garbage})
+    text = f"{len(plan.garbage)} ({', '.join(kinds)}), {plan.size_bytes:,} bytes"
+    return Finding("leftovers", "note", text, "remove them: dsmanager gc")
+
+
 def _checked(name: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(name, "ok", look())
+    except DsmanagerError as error:
+        return Finding(name, "failed", error.message, error.hint)
+
+
+def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
     except DsmanagerError as error:
         return Finding(name, "failed", error.message, error.hint)
 
@@ -122,12 +204,31 @@ def _manifest(settings: Settings) -> str:
     return f"{path} ({kind}{len(manifest.entries)} entries)"
 
 
-def _remote(settings: Settings) -> str:
+def _remote(settings: Settings, read_only: bool) -> Iterator[Finding]:
+    """What ``remote check`` finds, in three lines: that it works, its clock, what it cannot do."""
+    from dsmanager.remotes.checks import LIMITS
     from dsmanager.remotes.remote import Remote
 
-    config = settings.current_remote()
+    try:
+        config = settings.current_remote()
+    except DsmanagerError as error:
+        yield Finding("remote", "failed", error.message, error.hint)
+        return
     if config is None:
-        return "none is chosen"
+        yield Finding("remote", "ok", "none is chosen")
+        return
     with Remote(config) as remote:
-        count = len(remote.list())
-    return f"{config.name} at {config.url}: {count} objects"
+        steps = {step.name: step for step in remote.check(read_only=read_only)}
+    clock = steps.pop("clock", None)
+    failed = [step for step in steps.values() if step.status == "failed"]
+    for step in failed:
+        text = f"{config.name} at {config.url}: {step.text}"
+        yield Finding("remote", "failed", text, step.hint)
+    if not failed:
+        yield Finding("remote", "ok", f"{config.name} at {config.url}: {steps['list'].text}")
+    if clock is not None:
+        status = {"ok": "ok", "failed": "failed"}.get(clock.status, "note")
+        yield Finding("clock", status, clock.text, clock.hint)
+    for name in LIMITS:
+        if name in steps and steps[name].status == "skipped":
+            yield Finding("limit", "note", f"{name}: {steps[name].text}")

@@ -23,7 +23,7 @@ from dsmanager.refs import Ref
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces
 
-__all__ = ["PLACES", "Removal", "plan_removal", "remove"]
+__all__ = ["PLACES", "Removal", "plan_removal", "remove", "remove_empty_folders"]
 
 PLACES = ("built", "cached", "remote", "recorded")
 
@@ -134,8 +134,13 @@ def _remove_built(library: LibraryPlaces, folder: Path) -> None:
         folder.rename(doomed)
         files.fsync_folder(folder.parent)
         files.remove_path(doomed)
-    for parent in folder.parents:
-        if parent == library.data_dir or not parent.is_relative_to(library.data_dir):
+    remove_empty_folders(folder.parent, library.data_dir)
+
+
+def remove_empty_folders(folder: Path, data_dir: Path) -> None:
+    """Removes ``folder`` and those above it, up to the data dir, that hold nothing any more."""
+    for parent in (folder, *folder.parents):
+        if parent == data_dir or not parent.is_relative_to(data_dir):
             return
         with suppress(FileNotFoundError):
             if os.listdir(parent) == [".config"]:

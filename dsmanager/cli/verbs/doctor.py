@@ -13,22 +13,22 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(ctx: typer.Context) -> None:
-    """Check packages, folders, space, settings, manifest and remote."""
+    """Check packages, folders, file system, space, settings, manifest, leftovers and remote."""
     from dsmanager.library.health import examine
 
     context: Context = ctx.obj
     context.begin("doctor")
     failed = 0
-    for finding in examine(context.settings):
+    for finding in examine(context.settings, read_only=context.read_only):
         row = {
             "check": finding.name,
             "status": finding.status,
             "text": finding.text,
             "hint": finding.hint,
         }
-        lines = [f"{finding.status:<7} {finding.name:<10} {finding.text}"]
+        lines = [f"{finding.status:<7} {finding.name:<11} {finding.text}"]
         if finding.hint:
-            lines.append(f"{'':18} hint: {finding.hint}")
+            lines.append(f"{'':19} hint: {finding.hint}")
         context.output.row(row, *lines)
         failed += finding.status == "failed"
     if failed:

@@ -39,7 +39,7 @@ def rm(
     total = size_text(sum(each.size_bytes for each in plan))
     context.output.say("\n".join(columns(table, right=(2,))))
     if not yes:
-        _ask(context, f"Remove {len(plan)} ({total})?")
+        ask(context, f"Remove {len(plan)} ({total})?")
 
     def work(removal: Removal, progress: Progress, cancel: CancelToken) -> Removal:
         remove(context.library, removal, progress=progress, cancel=cancel)
@@ -50,7 +50,7 @@ def rm(
     )
 
 
-def _ask(context: Context, question: str) -> None:
+def ask(context: Context, question: str) -> None:
     """Returns when somebody agrees; Enter alone means no."""
     if not context.is_interactive:
         raise UsageError("nobody can be asked here, and nothing was removed", hint="add --yes")

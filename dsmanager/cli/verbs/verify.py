@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     ctx: typer.Context,
-    refs: Annotated[list[str], typer.Argument(help="name[/config][:version]; globs are welcome.")],
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REF...", help="name[/config][:version]; globs are welcome."),
+    ] = None,
     places: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,8 +36,16 @@ def verify(
     deep: Annotated[
         bool, typer.Option("--deep", help="Check the CRC of every record of a build, too.")
     ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is there.")] = False,
+    subset: Annotated[
+        str | None,
+        typer.Option(
+            "--subset", metavar="K/N", help="Of N parts that are always the same, the K-th."
+        ),
+    ] = None,
 ) -> None:
     """Verify archives and builds against manifest, sidecar and object metadata."""
+    from dsmanager.library.schedule import Subset
     from dsmanager.library.scope import refs_to_verify
     from dsmanager.library.verification import PLACES
     from dsmanager.library.verification import verify as verify_ref
@@ -49,7 +60,16 @@ def verify(
         ref, place = item
         return verify_ref(context.library, ref, place, deep=deep, progress=progress, cancel=cancel)
 
-    chosen = refs_to_verify(context.library, refs, places or (), deep=deep)
+    part = Subset.parse(subset) if subset is not None else None
+    if everything == bool(refs):
+        raise UsageError(
+            "name either datasets or --all", hint="for all of them: dsmanager verify --all"
+        )
+    chosen = refs_to_verify(context.library, refs or ["*"], places or (), deep=deep)
+    if part is not None:
+        there = len(chosen)
+        chosen = [pair for pair in chosen if pair[0] in part]
+        context.output.say(f"{len(chosen):,} of {there:,} are in part {part}")
     run_each(context, chosen, work, lambda done: _show(context, done), label=lambda i: str(i[0]))
 
 
