@@ -7,6 +7,7 @@ scripts of changes, and damaged versions of what is in the corpus.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -142,6 +143,37 @@ def test_a_manifest_of_any_bytes_is_read_or_a_usage_error(
     path.write_bytes(content)
     with suppress(UsageError):
         read_manifest(path)
+
+
+def test_what_features_accepts_makes_tfds_import_nothing_else(
+    parser: Parser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TFDS itself reads what passed; a module that is named in it lies ready to be imported."""
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    from dsmanager.loading import check_features
+    from fuzz.structure import json_text
+
+    (tmp_path / "evil_module.py").write_text("class Feature: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target, outcomes = parser("features"), []
+
+    @settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+    @given(st.binary(min_size=3, max_size=20).map(lambda tail: b"\xfe" + tail))
+    def check(script: bytes) -> None:
+        value = json.loads(json_text(script, (target.NEW, target.OLD), target.WORDS))
+        try:
+            check_features(value)
+        except VerificationError:
+            outcomes.append("refused")
+            return
+        outcomes.append("accepted")
+        with suppress(Exception):  # it may not like it; it may not import it either
+            FeatureConnector.from_json(value)
+        assert "evil_module" not in sys.modules
+
+    check()
+    assert {"accepted", "refused"} <= set(outcomes)
 
 
 # --- what fuzzing found, each with its own name ------------------------------------------------
