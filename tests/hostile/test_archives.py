@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dsmanager.archives import reading
+from dsmanager.archives.extraction import Expected, extract
 from dsmanager.archives.paths import MalformedError
+from dsmanager.errors import VerificationError
+from dsmanager.progress import CancelToken, Progress
 
 EXTRACT_ALL = Path(__file__).with_name("extract_all.py")
 MOST_GROWTH_BYTES = 192 << 20  # a Zstandard window may have 128 MiB
 HANG_S = 300
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What ``library.extraction.extract`` made of every archive, in a process of limited memory."""
-    folder = tmp_path_factory.mktemp("attacks")
-    for step in ("prepare", "extract"):
-        command = [sys.executable, str(EXTRACT_ALL), step, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-    top = {path.name.split()[0] for path in folder.iterdir()}
-    assert top == {"good", "attack"}, "something was written beside the data dirs"
-    return json.loads(done.stdout)
-
-
-def test_every_malicious_archive_is_refused_and_leaves_nothing(outcomes: dict[str, Any]) -> None:
+def test_every_malicious_archive_is_refused_leaves_nothing_and_takes_no_memory(
+    tmp_path: Path,
+) -> None:
     """One test for all of them: they share a process whose memory and files are limited."""
+    outside = ("/digit", "/x", "/tmp/c", "/tmp/d")
+    before = [os.path.lexists(path) for path in outside]
+    outcomes = _extract_all(tmp_path)
+    assert [os.path.lexists(path) for path in outside] == before
     for outcome in outcomes["good"]:
         assert outcome["code"] == 0, "each attack starts from an archive that can be extracted"
     kinds = {outcome["name"].removesuffix(", sidecar") for outcome in outcomes["attacks"]}
@@ -50,12 +49,18 @@ def test_every_malicious_archive_is_refused_and_leaves_nothing(outcomes: dict[st
         told = outcome["message"]
         assert told.isprintable(), outcome
         assert "is not what it should be" in told or "sidecar" in told, outcome
-    for path in ("/digit", "/x", "/tmp/d", "/tmp/c"):
-        assert not os.path.lexists(path), path
-
-
-def test_malicious_archives_take_no_memory(outcomes: dict[str, Any]) -> None:
     assert outcomes["grown_bytes"] < MOST_GROWTH_BYTES
+
+
+def _extract_all(folder: Path) -> dict[str, Any]:
+    """What ``library.extraction.extract`` makes of every archive."""
+    for step in ("prepare", "extract"):
+        command = [sys.executable, str(EXTRACT_ALL), step, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+    top = {path.name.split()[0] for path in folder.iterdir()}
+    assert top == {"good", "attack"}, "something was written beside the data dirs"
+    return json.loads(done.stdout)
 
 
 def test_the_program_refuses_with_exit_code_4(victim: Any, tmp_path: Path) -> None:
@@ -71,13 +76,53 @@ def test_the_program_refuses_with_exit_code_4(victim: Any, tmp_path: Path) -> No
     for attack in (bytes(link) + stream, stream[:1024], stream + b"x" * 512):
         archive.write_bytes(gzip.compress(attack))
         archive.with_name(f"{archive.name}.json").unlink(missing_ok=True)
-        (victim.data_dir / "datasets.json").unlink(missing_ok=True)
-        refused = victim.run("manifest", "record", "small", code=4)
+        content = archive.read_bytes()
+        entry = {"archive": archive.name, "size": len(content), "subdir": ["small/1.0.0"]}
+        entry["sha256"] = hashlib.sha256(content).hexdigest()
+        manifest = {"schema": 2, "datasets": {"small:1.0.0": entry}}
+        (victim.data_dir / "datasets.json").write_text(json.dumps(manifest))
+        refused = victim.run("extract", "small", "--overwrite", code=4)
         assert "small__1.0.0__cache.tar.gz is not what it should be" in refused.stderr
-        victim.run("extract", "small", "--overwrite", code=None)
         found = sorted(path for path in tmp_path.rglob("*") if "state" not in path.parts)
         assert set(found) <= set(before)
         assert (victim.data_dir / "small" / "1.0.0" / "features.json").exists()
+
+
+def test_any_archive_is_extracted_or_refused_inside_its_folder(
+    tmp_path: Path, parser: Callable[[str], Any]
+) -> None:
+    """Damaged archives with good checksums, and scripts of members, through real files."""
+    tar_seeds = [seed for _, seed in parser("tar").seeds() if len(seed) > 512]
+    from fuzz.structure import Script, tar_stream, with_checksums
+
+    changes = st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=8)), max_size=5)
+    scripted = st.binary(max_size=60).map(lambda script: tar_stream(Script(script)))
+    numbers = itertools.count()
+
+    @settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(tar_seeds) | scripted, changes, st.sampled_from([".tar", ".tar.gz"]))
+    def check(stream: bytes, edits: list[tuple[int, bytes]], suffix: str) -> None:
+        damaged = bytearray(stream)
+        for at, content in edits:
+            damaged[at : at + len(content)] = content
+        fixed = with_checksums(bytes(damaged))
+        folder = tmp_path / str(next(numbers))
+        into = folder / "data" / "into"
+        into.mkdir(parents=True)
+        archive = folder / f"digit__1.0.8__cache{suffix}"
+        archive.write_bytes(gzip.compress(fixed, 1) if suffix == ".tar.gz" else fixed)
+        expected = Expected("digit", None, None, None, None)
+        with suppress(VerificationError):
+            extract(archive, into, expected=expected, progress=Progress(), cancel=CancelToken())
+        for path in into.rglob("*"):
+            assert not path.is_symlink()
+            assert path.is_dir() or path.is_file()
+            assert path.relative_to(into).parts[0] == "digit"
+        assert sorted(os.listdir(folder)) == ["data", archive.name]
+        assert os.listdir(folder / "data") == ["into"]
+
+    check()
+    assert len(os.listdir(tmp_path)) == next(numbers)
 
 
 def test_a_bomb_stops_at_what_its_sidecar_allows() -> None:
