@@ -1,7 +1,14 @@
-"""Upload and download: archives with their sidecars between the cache and the remote."""
+"""Upload and download: archives with their sidecars between the cache and the remote.
+
+Interrupted ones (cancelled, killed, disconnected) are gone on with by the next call for the same
+ref. What has arrived waits beside the archive, in a name that never looks like an archive; what was
+sent waits on the server, and is remembered in the state dir.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +17,33 @@ from dsmanager import files
 from dsmanager.archives.commits import commit, recover
 from dsmanager.archives.extraction import verify_archive
 from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, Sidecar, sidecar_path
-from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.errors import (
+    AlreadyExistsError,
+    CancelledError,
+    CredentialsError,
+    DsmanagerError,
+    NoSpaceError,
+    NotFoundError,
+    TemporaryError,
+    VerificationError,
+    os_errors,
+)
 from dsmanager.hashing import sha256_file
 from dsmanager.library.archive_records import ArchiveRecords, records_of_cached
 from dsmanager.library.presence import place_of, remote_archives
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
+from dsmanager.remotes.objects import ObjectChangedError
+from dsmanager.remotes.partial import discard_part, part_path
 
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces
+    from dsmanager.remotes.rate import RateLimit
     from dsmanager.remotes.remote import Remote, RemoteObject
 
 __all__ = ["DownloadResult", "UploadResult", "download", "records_of_object", "upload"]
+
+_RESUMABLE = (CancelledError, TemporaryError, CredentialsError, NoSpaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +77,7 @@ def upload(
     *,
     public: bool = False,
     overwrite: bool = False,
+    limit: RateLimit | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> UploadResult:
@@ -74,6 +97,7 @@ def upload(
         existing = remote.head(archive.name)
         if existing is not None and existing.holds(size, sha256):
             _require_cached_bytes(library, archive, records, progress, cancel)
+            remote.forget_upload(archive.name, _upload_notes_dir(library))
             _send_missing_sidecar(remote, archive)
             if public:
                 _make_public(remote, archive)
@@ -92,6 +116,8 @@ def upload(
             sha256=sha256,
             overwrite=existing is not None,
             before_visible=lambda: _send_sidecar(remote, archive),
+            notes_dir=_upload_notes_dir(library),
+            limit=limit,
             progress=progress,
             cancel=cancel,
         )
@@ -108,6 +134,7 @@ def download(
     *,
     overwrite: bool = False,
     verify: bool = True,
+    limit: RateLimit | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> DownloadResult:
@@ -123,29 +150,75 @@ def download(
     expected_sha256 = records.agreed_sha256() if verify else None
     with library.locked(ref, "download", progress, cancel):
         recover(archive)
+        part = part_path(archive)
         if archive.exists() and not overwrite:
             sha256 = _sha256_of_cached(library, archive, progress, cancel)
             if sha256 == (expected_sha256 or found.sha256):
+                with os_errors(f"clean up after {archive.name}"):
+                    discard_part(part)
                 return DownloadResult(ref, archive, url, found.size, sha256, verify, True)
             raise AlreadyExistsError(
                 f"{archive} exists with different content",
                 hint=f"replace it: dsmanager download {ref} --overwrite",
                 ref=str(ref),
             )
-        progress.start_phase("download", bytes_total=found.size)
-        temporary = files.temporary_path(archive)
-        try:
+        with _kept_when_resumable(part):
             files.make_folders(archive.parent)
-            sha256 = remote.download_file(found, temporary, progress=progress, cancel=cancel)
+            sha256 = _fetch(remote, found, part, expected_sha256, limit, progress, cancel)
             if verify:
                 _require_equal(records, url, sha256)
             sidecar = records.sidecar.to_bytes() if records.sidecar else None
-            commit(temporary, archive, sidecar)
-        finally:
-            files.remove_path(temporary)
+            commit(part, archive, sidecar)
+            discard_part(part)
         library.memory.remember_file(archive, sha256)
         library.memory.remember_objects([(place_of(remote, found.name), found.etag, sha256)])
     return DownloadResult(ref, archive, url, found.size, sha256, verify, False)
+
+
+def _fetch(
+    remote: Remote,
+    found: RemoteObject,
+    part: Path,
+    expected_sha256: str | None,
+    limit: RateLimit | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> str:
+    """Brings the object into ``part`` and returns its sha256.
+
+    What an earlier process left counts only where the whole can be checked; if the whole is wrong
+    then, all of it is fetched again.
+    """
+    resume = expected_sha256 is not None
+    resumed = resume and part.exists()
+    progress.start_phase("download", bytes_total=found.size)
+    sha256 = remote.download_file(
+        found, part, resume=resume, limit=limit, progress=progress, cancel=cancel
+    )
+    if not resumed or sha256 == expected_sha256:
+        return sha256
+    progress.note(f"{found.name}: what was here of it is damaged; fetching all of it again")
+    discard_part(part)
+    progress.start_phase("download", bytes_total=found.size)
+    return remote.download_file(
+        found, part, resume=True, limit=limit, progress=progress, cancel=cancel
+    )
+
+
+@contextmanager
+def _kept_when_resumable(part: Path) -> Iterator[None]:
+    """Removes the part unless the next download can go on with it."""
+    try:
+        yield
+    except DsmanagerError as error:
+        if not isinstance(error, _RESUMABLE) or isinstance(error, ObjectChangedError):
+            with suppress(OSError):
+                discard_part(part)
+        raise
+
+
+def _upload_notes_dir(library: LibraryPlaces) -> Path:
+    return library.settings.state_dir / "uploads"
 
 
 def records_of_object(

@@ -37,7 +37,8 @@ MAX_CONNECTIONS = 32
 _CONNECT_TIMEOUT_S = 3
 _CONTROL_READ_TIMEOUT_S = 6  # two attempts of this end before 15 s when a server hangs
 _DOWNLOAD_READ_TIMEOUT_S = 7
-_UPLOAD_READ_TIMEOUT_S = 60  # a store may think for long before it has joined a thousand parts
+_UPLOAD_READ_TIMEOUT_S = 14  # tried twice: a server that hangs is noticed within 30 s
+_UPLOAD_SEND_TIMEOUT_S = 14  # urllib3 sends under the connect time-out: slow lines need more
 _METADATA_TIMEOUT_S = 1
 _DEFAULT_REGION = "us-east-1"
 
@@ -73,7 +74,12 @@ class Clients:
     @property
     def upload(self) -> S3Client:
         """For writing objects; never retries, for its callers do."""
-        return self._client("upload", read_timeout_s=_UPLOAD_READ_TIMEOUT_S, attempts=1)
+        return self._client(
+            "upload",
+            read_timeout_s=_UPLOAD_READ_TIMEOUT_S,
+            connect_timeout_s=_UPLOAD_SEND_TIMEOUT_S,
+            attempts=1,
+        )
 
     @property
     def unsigned(self) -> S3Client:
@@ -118,22 +124,32 @@ class Clients:
             client.close()
 
     def _client(
-        self, kind: str, *, read_timeout_s: int, attempts: int, unsigned: bool = False
+        self,
+        kind: str,
+        *,
+        read_timeout_s: int,
+        connect_timeout_s: int = _CONNECT_TIMEOUT_S,
+        attempts: int,
+        unsigned: bool = False,
     ) -> S3Client:
         with self._lock:
             if kind not in self._made:
                 with translated(self._config, self._config.url):
-                    self._made[kind] = self._make(read_timeout_s, attempts, unsigned)
+                    self._made[kind] = self._make(
+                        read_timeout_s, connect_timeout_s, attempts, unsigned
+                    )
             return self._made[kind]
 
-    def _make(self, read_timeout_s: int, attempts: int, unsigned: bool) -> S3Client:
+    def _make(
+        self, read_timeout_s: int, connect_timeout_s: int, attempts: int, unsigned: bool
+    ) -> S3Client:
         signed = not unsigned and self.access is Access.SIGNED
         checksums: Literal["when_supported", "when_required"]
         checksums = "when_supported" if self.is_aws else "when_required"
         config = Config(
             region_name=self._region(),
             signature_version=None if signed else UNSIGNED,
-            connect_timeout=_CONNECT_TIMEOUT_S,
+            connect_timeout=connect_timeout_s,
             read_timeout=read_timeout_s,
             max_pool_connections=MAX_CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": attempts},

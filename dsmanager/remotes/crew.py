@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken
-from dsmanager.remotes.failures import is_temporary
+from dsmanager.remotes.failures import is_temporary, retry_after_s
 
 __all__ = ["Crew"]
 
@@ -25,8 +26,9 @@ T = TypeVar("T")
 
 _POLL_S = 0.1
 _LAST_WORD_S = 1.0
-_RETRY_DELAYS_S = (0.2, 0.6, 1.2)
-_RETRY_WITHIN_S = 12.0
+_FIRST_RETRY_S = 0.2
+_LONGEST_RETRY_S = 4.0
+_RETRY_WITHIN_S = 15.0
 
 
 class Crew:
@@ -92,20 +94,26 @@ class Crew:
             raise concurrent.futures.CancelledError
 
     def retried(self, work: Callable[[], T]) -> T:
-        """Runs ``work`` here, again after a pause when it fails in a way that may pass."""
+        """Runs ``work`` here, again after a pause when it fails in a way that may pass.
+
+        Pauses double, and are drawn by lot so that many clients do not come back at once; a server
+        that says when to come back is obeyed. No try starts later than ``_RETRY_WITHIN_S``.
+        """
         last_start_s = time.monotonic() + _RETRY_WITHIN_S
-        for delay_s in _RETRY_DELAYS_S:
+        longest_s = _FIRST_RETRY_S
+        while True:
             try:
                 return work()
             except Exception as error:
                 self.check()
                 if isinstance(error, DsmanagerError) or not is_temporary(error):
                     raise
-                if time.monotonic() > last_start_s:
+                pause_s = max(longest_s * random.uniform(0.5, 1), retry_after_s(error))  # noqa: S311
+                if time.monotonic() + pause_s > last_start_s:
                     raise
-            self._stopped.wait(delay_s)
+            self._stopped.wait(pause_s)
             self.check()
-        return work()
+            longest_s = min(2 * longest_s, _LONGEST_RETRY_S)
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

@@ -1,25 +1,25 @@
 """Reading an object: parallel ranges, handed on in order and hashed on their way.
 
 Every range names the ETag that the object had at the start, so that bytes of two versions never
-meet. What arrives is hashed here, in order, and nowhere else.
+meet. What arrives is hashed here, in order, and nowhere else; bytes that an earlier process left
+on disk are read from there instead, and hashed like all others.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dsmanager.errors import DsmanagerError, TemporaryError, os_errors
+from dsmanager.errors import DsmanagerError, os_errors
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import http_status, translate
-from dsmanager.remotes.objects import RemoteObject, bare_etag
+from dsmanager.remotes.objects import ObjectChangedError, RemoteObject, bare_etag
+from dsmanager.remotes.partial import PartialFile
+from dsmanager.remotes.rate import RateLimit
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,7 +32,6 @@ __all__ = ["Download"]
 
 _RANGE_BYTES = 8 << 20
 _READ_BYTES = 1 << 20
-_WRITE_BYTES = 256 << 10  # larger writes make the kernel look for larger pages: 3 times its work
 _THREADS = 4
 _WINDOW = 6
 """Ranges in flight or waiting for their turn; memory is at most this times ``_RANGE_BYTES``."""
@@ -43,7 +42,7 @@ class _RangesIgnoredError(Exception):
 
 
 class Download:
-    """One object on its way here. ``descriptor`` is a file opened for writing, or None."""
+    """One object on its way here, into ``file`` or, without one, only past the hash."""
 
     def __init__(
         self,
@@ -52,7 +51,8 @@ class Download:
         key: str,
         obj: RemoteObject,
         *,
-        descriptor: int | None,
+        file: PartialFile | None,
+        limit: RateLimit | None = None,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
@@ -61,22 +61,21 @@ class Download:
         self._key = key
         self._url = f"s3://{config.bucket}/{key}"
         self._obj = obj
-        self._descriptor = descriptor
-        # Writers to one file spin in the kernel while they wait for each other: seven times the
-        # processor time of writers that wait here.
-        self._writing = threading.Lock()
+        self._file = file
+        self._limit = limit
+        self._found: list[int] = []
+        """Counts of bytes that were on disk."""
+        self._saving: Future[None] | None = None
         self._progress = progress
         self._cancel = cancel
 
     def run(self) -> str:
         """Reads everything once; returns the sha256 in hexadecimal."""
-        if self._descriptor is not None:
-            with suppress(OSError):  # a file of full length takes writes in any order faster
-                os.ftruncate(self._descriptor, self._obj.size)
-        with Crew(_THREADS, self._cancel) as crew:
+        with Crew(_THREADS + (self._file is not None), self._cancel) as crew:
             try:
                 return self._hash(self._ranges(crew))
             except _RangesIgnoredError:
+                self._progress.add_bytes(-sum(self._found))
                 return self._hash(self._whole(crew))
             except DsmanagerError:
                 raise
@@ -106,11 +105,14 @@ class Download:
                 return
             filled = crew.result(window.popleft())
             yield filled
+            self._save(crew)
             spare.append(memoryview(filled.obj))  # the whole buffer behind the slice
 
     def _fetch(self, crew: Crew, start: int, view: memoryview) -> memoryview:
-        """Fills ``view`` with the bytes from ``start`` on, and writes them down."""
-        filled = 0
+        """Fills ``view`` with the bytes from ``start`` on, and writes down those that were not."""
+        filled = self._file.read(view, start) if self._file is not None else 0
+        self._found.append(filled)
+        self._progress.add_bytes(filled)
 
         def attempt() -> None:
             nonlocal filled
@@ -118,12 +120,13 @@ class Download:
             try:
                 while filled < len(view):
                     count = self._read(crew, body, view[filled:])
-                    self._write(view[filled : filled + count], start + filled)
+                    self._write(crew, view[filled : filled + count], start + filled)
                     filled += count
             finally:
                 body.close()
 
-        crew.retried(attempt)
+        if filled < len(view):
+            crew.retried(attempt)
         return view
 
     def _whole(self, crew: Crew) -> Iterator[memoryview]:
@@ -134,7 +137,7 @@ class Download:
         while position < self._obj.size:
             wanted = view[: self._obj.size - position]
             count = crew.result(crew.submit(partial(self._read, crew, body, wanted)))
-            self._write(view[:count], position)
+            self._write(crew, view[:count], position)
             yield view[:count]
             position += count
         body.close()
@@ -159,28 +162,44 @@ class Download:
     def _read(self, crew: Crew, body: Any, view: memoryview) -> int:
         """Reads some bytes into ``view``. Raises ConnectionError when the server has no more."""
         crew.check()
-        count = int(body.readinto(view[:_READ_BYTES]))
+        wanted = view[:_READ_BYTES]
+        if self._limit is not None:
+            wanted = wanted[: self._limit.piece_bytes(_READ_BYTES)]
+        count = int(body.readinto(wanted))
         if not count:
             raise ConnectionError("the answer ended early")
+        if self._limit is not None:
+            self._limit.take(count, crew.check)
         self._progress.add_bytes(count)
         return count
 
-    def _write(self, view: memoryview, position: int) -> None:
-        if self._descriptor is None:
+    def _write(self, crew: Crew, view: memoryview, position: int) -> None:
+        if self._file is not None:
+            with os_errors(f"write {self._obj.name}"):
+                self._file.write(view, position, crew.check)
+
+    def _save(self, crew: Crew) -> None:
+        """Has one of the threads flush and note what has arrived, unless one is at it."""
+        if self._file is None or (self._saving is not None and not self._saving.done()):
             return
+        if self._saving is not None:
+            crew.result(self._saving)
+            self._saving = None
+        if self._file.is_due():
+            self._saving = crew.submit(self._note)
+
+    def _note(self) -> None:
+        assert self._file is not None
         with os_errors(f"write {self._obj.name}"):
-            while view:
-                with self._writing:
-                    count = os.pwrite(self._descriptor, view[:_WRITE_BYTES], position)
-                view, position = view[count:], position + count
+            self._file.save()
 
     def _named(self, error: Exception) -> DsmanagerError:
         if http_status(error) in (412, 416):  # 416: it is shorter now, on a server without If-Match
             return self._changed()
         return translate(error, self._config, self._url)
 
-    def _changed(self) -> TemporaryError:
-        return TemporaryError(
+    def _changed(self) -> ObjectChangedError:
+        return ObjectChangedError(
             f"{self._url} was replaced while it was read",
             hint=f"start again: dsmanager download --remote {self._config.name}",
         )

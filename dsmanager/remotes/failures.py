@@ -8,9 +8,11 @@ for a retry cannot help; a handshake that breaks off is temporary.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -32,7 +34,15 @@ from dsmanager.text import plain, redact
 if TYPE_CHECKING:
     from dsmanager.settings import RemoteConfig
 
-__all__ = ["error_code", "http_status", "is_temporary", "not_s3", "translate", "translated"]
+__all__ = [
+    "error_code",
+    "http_status",
+    "is_temporary",
+    "not_s3",
+    "retry_after_s",
+    "translate",
+    "translated",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +248,21 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, DsmanagerError):
         return isinstance(error, TemporaryError)
     return _failure_of(error).error is TemporaryError
+
+
+def retry_after_s(error: Exception) -> float:
+    """How long the server asks to be left alone (``Retry-After``); 0 where it does not say."""
+    if not isinstance(error, botocore_errors.ClientError):
+        return 0.0
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    said = str(headers.get("retry-after", "")).strip()
+    if said.isdecimal() and said.isascii():
+        return float(said[:9])
+    try:
+        wait_s = parsedate_to_datetime(said).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
+    return max(0.0, wait_s)
 
 
 def translate(error: Exception, config: RemoteConfig, url: str) -> DsmanagerError:

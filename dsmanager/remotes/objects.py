@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dsmanager.errors import TemporaryError
 from dsmanager.hashing import is_sha256
 
-__all__ = ["SHA256_KEY", "RemoteObject", "bare_etag", "iso_time"]
+__all__ = ["SHA256_KEY", "ObjectChangedError", "RemoteObject", "bare_etag", "iso_time"]
 
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
+
+
+class ObjectChangedError(TemporaryError):
+    """Somebody replaced the object: nothing that has arrived of it is of any use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ what ought to be uploaded or downloaded, and nothing trusts an ETag to be a chec
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -31,8 +30,12 @@ from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
 from dsmanager.remotes.failures import error_code, http_status, not_s3, translated
 from dsmanager.remotes.objects import RemoteObject
+from dsmanager.remotes.partial import PartialFile
+from dsmanager.remotes.rate import RateLimit
+from dsmanager.remotes.readback import differing_checksum
 from dsmanager.remotes.unfinished import UnfinishedUpload, abort_upload, list_uploads
 from dsmanager.remotes.upload import NewObject, Upload
+from dsmanager.remotes.upload_notes import UploadNotes
 
 if TYPE_CHECKING:
     from dsmanager.remotes.checks import CheckStep
@@ -141,12 +144,16 @@ class Remote:
         overwrite: bool = False,
         public: bool = False,
         before_visible: Callable[[], object] | None = None,
+        notes_dir: Path | None = None,
+        limit: RateLimit | None = None,
         progress: Progress,
         cancel: CancelToken,
     ) -> RemoteObject:
         """Sends a file whose size and sha256 are known; it is visible only when they agree.
 
         ``before_visible`` is called once the bytes were found right, before the object can be seen.
+        With ``notes_dir`` an interrupted upload in parts stays on the server, is remembered there,
+        and gone on with by the next call; without, it is aborted.
         Sends nothing when the same content is there already. Raises AlreadyExistsError when other
         content is there and ``overwrite`` is False, VerificationError when the file is not as
         recorded, CredentialsError when ``public`` and an unsigned request cannot see the object.
@@ -154,7 +161,16 @@ class Remote:
         new = NewObject(
             name, self.key_of(name), size, sha256, "application/octet-stream", overwrite, public
         )
-        return self._store(new, lambda upload: upload.run(path), before_visible, progress, cancel)
+        notes = self._upload_notes(name, notes_dir) if notes_dir is not None else None
+        upload = self._upload(
+            new,
+            before_visible=before_visible,
+            notes=notes,
+            limit=limit,
+            progress=progress,
+            cancel=cancel,
+        )
+        return self._store(new, upload, lambda: upload.run(path))
 
     def upload_bytes(
         self,
@@ -176,9 +192,8 @@ class Remote:
             overwrite,
             public,
         )
-        return self._store(
-            new, lambda upload: upload.send(content), None, Progress(), CancelToken()
-        )
+        upload = self._upload(new, progress=Progress(), cancel=CancelToken())
+        return self._store(new, upload, lambda: upload.send(content))
 
     def make_public(self, name: str) -> None:
         """Lets everybody read an object that is there already.
@@ -193,24 +208,39 @@ class Remote:
         self._require_public(name)
 
     def download_file(
-        self, obj: RemoteObject, destination: Path, *, progress: Progress, cancel: CancelToken
+        self,
+        obj: RemoteObject,
+        destination: Path,
+        *,
+        resume: bool = False,
+        limit: RateLimit | None = None,
+        progress: Progress,
+        cancel: CancelToken,
     ) -> str:
         """Writes the object into ``destination``, a temporary path of the caller.
 
-        Returns the sha256 of what arrived. Raises TemporaryError when the object changes meanwhile
+        Returns the sha256 of what arrived. With ``resume``, bytes of the same object that an
+        interrupted call left there are not fetched again, and this call leaves as much; see
+        :mod:`dsmanager.remotes.partial`. Raises TemporaryError when the object changes meanwhile
         and NoSpaceError before anything is sent when it cannot fit.
         """
-        require_free_bytes(destination.parent, obj.size, obj.name)
-        with os_errors(f"write {obj.name}"):
-            descriptor = os.open(destination, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
-        try:
-            return self._read(obj, descriptor, progress, cancel)
-        finally:
-            os.close(descriptor)
+        identity = {"url": self.url_of(obj.name), "etag": obj.etag} if obj.etag else None
+        with ExitStack() as stack:
+            with os_errors(f"write {obj.name}"):
+                file = PartialFile(destination, obj.size, identity if resume else None)
+                stack.enter_context(file)
+                missing = obj.size - file.allocated_bytes()
+            require_free_bytes(destination.parent, missing, obj.name)
+            if file.was_of_another:
+                progress.note(f"{obj.name} has changed since its download began: starting again")
+            if file.found_bytes:
+                found, size = file.found_bytes / 1e6, obj.size / 1e6
+                progress.note(f"{obj.name}: resuming, {found:,.0f} of {size:,.0f} MB are here")
+            return self._read(obj, file, limit, progress, cancel)
 
     def hash_object(self, obj: RemoteObject, *, progress: Progress, cancel: CancelToken) -> str:
         """Reads the object without saving it; returns its sha256."""
-        return self._read(obj, None, progress, cancel)
+        return self._read(obj, None, None, progress, cancel)
 
     def delete(self, name: str) -> None:
         """Removes the object; no error when it is not there."""
@@ -250,36 +280,33 @@ class Remote:
 
         return check_remote(self, read_only=read_only)
 
-    def _store(
-        self,
-        new: NewObject,
-        send: Callable[[Upload], str],
-        before_visible: Callable[[], object] | None,
-        progress: Progress,
-        cancel: CancelToken,
-    ) -> RemoteObject:
+    def forget_upload(self, name: str, notes_dir: Path) -> None:
+        """Ends what an interrupted upload of ``name`` left; for one that is not wanted any more."""
+        notes = self._upload_notes(name, notes_dir)
+        if (begun := notes.read()) is not None:
+            self.abort_upload(UnfinishedUpload(name, begun.upload_id, ""))
+        notes.forget()
+
+    def _upload_notes(self, name: str, notes_dir: Path) -> UploadNotes:
+        endpoint = self._clients.upload.meta.endpoint_url
+        return UploadNotes(notes_dir, endpoint, self.config.bucket, self.key_of(name))
+
+    def _upload(self, new: NewObject, **more: Any) -> Upload:
+        is_aws = self._clients.is_aws
+        return Upload(self._clients.upload, self.config, new, with_crc32=is_aws, **more)
+
+    def _store(self, new: NewObject, upload: Upload, send: Callable[[], str]) -> RemoteObject:
         """Sends ``new`` unless it is there, reads back what the server says, and publishes it."""
         self._require_credentials()
         existing = None if new.overwrite else self.head(new.name)
-        if existing is not None:
-            stored = self._same(existing, new)
-        else:
-            upload = Upload(
-                self._clients.upload,
-                self.config,
-                new,
-                before_visible=before_visible,
-                progress=progress,
-                cancel=cancel,
-            )
-            stored = self._sent(new, lambda: send(upload))
+        stored = self._same(existing, new) if existing else self._sent(new, upload, send)
         if new.public and existing is not None:
             self.make_public(new.name)
         elif new.public:
             self._require_public(new.name)
         return stored
 
-    def _sent(self, new: NewObject, send: Callable[[], str]) -> RemoteObject:
+    def _sent(self, new: NewObject, upload: Upload, send: Callable[[], str]) -> RemoteObject:
         """Runs ``send`` and reads back. An answer that got lost counts when the object is there."""
         try:
             etag = send()
@@ -290,21 +317,40 @@ class Remote:
                 raise error from None
             if stored is None or not stored.holds(new.size, new.sha256):
                 raise
-            return stored
-        return self._read_back(new, etag)
+            upload.forget()
+            etag = stored.etag
+        return self._read_back(new, etag, upload.crc32)
 
-    def _read_back(self, new: NewObject, etag: str) -> RemoteObject:
-        stored = self.head(new.name)
-        if stored is not None and stored.holds(new.size, new.sha256):
-            return stored
+    def _read_back(self, new: NewObject, etag: str, crc32: str | None) -> RemoteObject:
+        """The object as the server has it now; removes one that is not what was sent."""
+        with self._translated(self.url_of(new.name)):
+            try:
+                answer = self._clients.control.head_object(
+                    Bucket=self.config.bucket, Key=self.key_of(new.name), ChecksumMode="ENABLED"
+                )
+            except ClientError as error:
+                self._explain(error)
+                answer = None
+        stored = RemoteObject.from_head(new.name, answer) if answer is not None else None
         url = self.url_of(new.name)
-        if stored is None or stored.etag != etag:
+        if stored is None or answer is None or stored.etag != etag:
+            if stored is not None and stored.holds(new.size, new.sha256):
+                return stored  # somebody wrote the same
             raise TemporaryError(
                 f"{url} was replaced or removed by somebody while it was uploaded",
                 hint="see what is there: dsmanager list",
             )
+        differing = differing_checksum(answer, new.sha256, crc32)
+        if stored.holds(new.size, new.sha256) and differing is None:
+            return stored
         self.delete(new.name)
-        kept = "size" if stored.size != new.size else "metadata"
+        kept = (
+            "size"
+            if stored.size != new.size
+            else f"bytes ({differing})"
+            if differing
+            else "metadata"
+        )
         raise VerificationError(
             f"{url} was removed again: the server did not keep its {kept}",
             hint=f"see what this server can do: dsmanager remote check {self.config.name}",
@@ -330,7 +376,12 @@ class Remote:
         )
 
     def _read(
-        self, obj: RemoteObject, descriptor: int | None, progress: Progress, cancel: CancelToken
+        self,
+        obj: RemoteObject,
+        file: PartialFile | None,
+        limit: RateLimit | None,
+        progress: Progress,
+        cancel: CancelToken,
     ) -> str:
         with self._translated(self.url_of(obj.name)):
             return Download(
@@ -338,7 +389,8 @@ class Remote:
                 self.config,
                 self.key_of(obj.name),
                 obj,
-                descriptor=descriptor,
+                file=file,
+                limit=limit,
                 progress=progress,
                 cancel=cancel,
             ).run()

@@ -1,28 +1,42 @@
 """Writing an object: nothing becomes visible unless the bytes sent are the bytes meant.
 
 Bytes are hashed in order as they are read, from the same memory that is sent. A multipart upload
-is completed only when the sha256 agrees, and aborted in every other case.
+is completed only when the sha256 agrees. One that was interrupted stays where it can be gone on
+with, and is aborted in every other case; of an earlier one only those parts count that the server
+has with the length and MD5 that they would have now.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import queue
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dsmanager.errors import DsmanagerError, VerificationError, os_errors
+from dsmanager.errors import (
+    CancelledError,
+    CredentialsError,
+    DsmanagerError,
+    TemporaryError,
+    VerificationError,
+    os_errors,
+)
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import error_code, http_status, translate
 from dsmanager.remotes.objects import SHA256_KEY, bare_etag
+from dsmanager.remotes.rate import RateLimit
+from dsmanager.remotes.unfinished import abort_upload
+from dsmanager.remotes.upload_notes import BegunUpload, UploadNotes
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -30,6 +44,11 @@ if TYPE_CHECKING:
     from dsmanager.settings import RemoteConfig
 
 __all__ = ["PART_BYTES", "NewObject", "Upload", "part_size"]
+
+T = TypeVar("T")
+
+_RESUMABLE = (CancelledError, TemporaryError, CredentialsError)
+"""After these an upload can be gone on with."""
 
 PART_BYTES = 16 << 20
 """Objects up to this size go in one request; larger ones in parts of at least this size."""
@@ -60,6 +79,25 @@ class NewObject:
     public: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """What the server says of a part that it has."""
+
+    number: int
+    size: int
+    etag: str
+    crc32: str | None = None
+
+    def is_of(self, view: memoryview) -> bool:
+        """Whether it is what would be sent. An ETag that is no MD5 never says so."""
+        md5 = hashlib.md5(view, usedforsecurity=False)
+        return self.size == len(view) and bare_etag(self.etag) == md5.hexdigest()
+
+    def for_completion(self) -> dict[str, Any]:
+        crc32 = {"ChecksumCRC32": self.crc32} if self.crc32 else {}
+        return {"PartNumber": self.number, "ETag": self.etag, **crc32}
+
+
 class Upload:
     """One object on its way to the server. :meth:`run` returns its ETag."""
 
@@ -70,9 +108,13 @@ class Upload:
         new: NewObject,
         *,
         before_visible: Callable[[], object] | None = None,
+        notes: UploadNotes | None = None,
+        limit: RateLimit | None = None,
+        with_crc32: bool = False,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
+        """``notes`` is where an upload in parts is remembered; ``with_crc32`` has AWS check it."""
         self._client = client
         self._config = config
         self._new = new
@@ -85,6 +127,11 @@ class Upload:
         self._acl: dict[str, Any] = {"ACL": "public-read"} if new.public else {}
         self._condition: dict[str, Any] = {} if new.overwrite else {"IfNoneMatch": "*"}
         self._before_visible = before_visible
+        self._notes = notes
+        self._limit = limit
+        self._with_crc32 = with_crc32
+        self.crc32: str | None = None
+        """Of everything, as S3 writes it, once it was read; only for a server that is asked."""
         self._progress = progress
         self._cancel = cancel
 
@@ -101,6 +148,8 @@ class Upload:
     def send(self, content: memoryview | bytes) -> str:
         """Sends ``content`` in one request."""
         self._require_sha256(hashlib.sha256(content).hexdigest())
+        if self._with_crc32:
+            self.crc32 = _crc32_text(zlib.crc32(content))
         self._announce()
         with Crew(1, self._cancel) as crew:
             request = partial(crew.retried, partial(self._put, crew, content))
@@ -108,51 +157,116 @@ class Upload:
 
     def _put(self, crew: Crew, content: memoryview | bytes) -> str:
         def request(**extra: Any) -> str:
-            body: Any = _Body(content, crew, self._progress) if content else b""
+            body: Any = _Body(content, crew, self._progress, self._limit) if content else b""
             answer = self._client.put_object(**self._place, Body=body, **self._header, **extra)
             return bare_etag(answer.get("ETag"))
 
         return self._tolerant(request, self._acl | self._condition)
 
     def _in_parts(self, file: BinaryIO) -> str:
-        upload_id = self._named(lambda: self._tolerant(self._create, self._acl))
-        target = self._place | {"UploadId": upload_id}
+        begun, sent = self._named(self._resumed) or (self._named(self._begin), {})
         try:
-            return self._named(lambda: self._send_parts(file, target))
-        except BaseException:
-            with suppress(BotoCoreError, ClientError):
-                self._client.abort_multipart_upload(**target)
+            etag = self._named(lambda: self._send_parts(file, begun, sent))
+        except BaseException as error:
+            if self._notes is None or _is_hopeless(error):
+                with suppress(BotoCoreError, ClientError):
+                    abort_upload(self._client, self._place, begun.upload_id)
+                self.forget()
             raise
+        self.forget()
+        return etag
+
+    def _begin(self) -> BegunUpload:
+        crc32 = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+        upload_id = self._tolerant(self._create, self._acl | (crc32 if self._with_crc32 else {}))
+        begun = self._as_begun(upload_id)
+        if self._notes is not None:
+            self._notes.write(begun)
+        return begun
+
+    def _as_begun(self, upload_id: str) -> BegunUpload:
+        endpoint, new = self._client.meta.endpoint_url, self._new
+        length = part_size(new.size)
+        return BegunUpload(
+            upload_id,
+            endpoint,
+            self._config.bucket,
+            new.key,
+            new.size,
+            new.sha256,
+            length,
+            new.public,
+        )
+
+    def _resumed(self) -> tuple[BegunUpload, dict[int, SentPart]] | None:
+        """An earlier upload of the same, and its parts; one of other content is ended."""
+        earlier = self._notes.read() if self._notes is not None else None
+        if earlier is None:
+            return None
+        if earlier != self._as_begun(earlier.upload_id):
+            self._progress.note(f"{self._url}: another upload had begun; starting again")
+            abort_upload(self._client, self._place, earlier.upload_id)
+            self.forget()
+            return None
+        try:
+            parts = self._parts_of(earlier.upload_id)
+        except ClientError as error:
+            if http_status(error) != 404 or error_code(error) == "NoSuchBucket":
+                raise
+            self.forget()
+            return None
+        self._progress.note(
+            f"{self._url}: resuming, {len(parts):,} of {self._part_count():,} parts are there"
+        )
+        return earlier, parts
+
+    def _parts_of(self, upload_id: str) -> dict[int, SentPart]:
+        pages = self._client.get_paginator("list_parts").paginate(**self._place, UploadId=upload_id)
+        return {
+            part["PartNumber"]: SentPart(
+                part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumCRC32")
+            )
+            for page in pages
+            for part in page.get("Parts", ())
+        }
+
+    def _part_count(self) -> int:
+        return -(-self._new.size // part_size(self._new.size))
+
+    def forget(self) -> None:
+        """Drops what is remembered of it on this machine."""
+        if self._notes is not None:
+            self._notes.forget()
 
     def _create(self, **extra: Any) -> str:
         answer = self._client.create_multipart_upload(**self._place, **self._header, **extra)
         return str(answer["UploadId"])
 
-    def _send_parts(self, file: BinaryIO, target: dict[str, Any]) -> str:
-        length = part_size(self._new.size)
-        count = -(-self._new.size // length)
+    def _send_parts(self, file: BinaryIO, begun: BegunUpload, sent: dict[int, SentPart]) -> str:
+        length, count = begun.part_bytes, self._part_count()
         buffers = min(_THREADS + 1, count, max(2, _BUFFERED_BYTES // length))
         spare: queue.Queue[bytearray] = queue.Queue()
         for _ in range(buffers):
             spare.put(bytearray(length))
-        digest = hashlib.sha256()
-        etags: list[Future[str]] = []
+        target = self._place | {"UploadId": begun.upload_id}
+        digest, crc32 = hashlib.sha256(), 0
+        parts: list[Future[SentPart]] = []
         with Crew(min(_THREADS, buffers), self._cancel) as crew:
             for index in range(count):
                 buffer = crew.take(spare)
                 view = memoryview(buffer)[: self._new.size - index * length]
                 self._fill(file, view)
-                work = partial(self._send_part, crew, target, index + 1, view, buffer, spare)
-                etags.append(crew.submit(work))
+                there = sent.get(index + 1)
+                work = partial(self._send_part, crew, target, index + 1, view, there)
+                parts.append(crew.submit(partial(_then, work, partial(spare.put, buffer))))
                 digest.update(view)
+                crc32 = zlib.crc32(view, crc32) if self._with_crc32 else 0
             self._require_end(file)
             self._require_sha256(digest.hexdigest())
-            parts = [
-                {"PartNumber": number, "ETag": crew.result(etag)}
-                for number, etag in enumerate(etags, 1)
-            ]
+            self.crc32 = _crc32_text(crc32) if self._with_crc32 else None
+            done = [crew.result(part) for part in parts]
             self._announce()
-            finish = partial(self._complete, target, parts)
+            finish = partial(self._complete, target, [part.for_completion() for part in done])
             return crew.result(crew.submit(partial(crew.retried, finish)))
 
     def _send_part(
@@ -161,16 +275,18 @@ class Upload:
         target: dict[str, Any],
         number: int,
         view: memoryview,
-        buffer: bytearray,
-        spare: queue.Queue[bytearray],
-    ) -> str:
-        def request() -> str:
-            body: Any = _Body(view, crew, self._progress)
-            return str(self._client.upload_part(**target, PartNumber=number, Body=body)["ETag"])
+        there: SentPart | None,
+    ) -> SentPart:
+        if there is not None and there.is_of(view):
+            self._progress.add_bytes(len(view))
+            return there
 
-        etag = crew.retried(request)
-        spare.put(buffer)
-        return etag
+        def request() -> SentPart:
+            body: Any = _Body(view, crew, self._progress, self._limit)
+            answer = self._client.upload_part(**target, PartNumber=number, Body=body)
+            return SentPart(number, len(view), answer["ETag"], answer.get("ChecksumCRC32"))
+
+        return crew.retried(request)
 
     def _complete(self, target: dict[str, Any], parts: list[dict[str, Any]]) -> str:
         def request(**extra: Any) -> str:
@@ -181,7 +297,8 @@ class Upload:
             )
             return bare_etag(answer.get("ETag"))
 
-        return self._tolerant(request, self._condition)
+        crc32 = {"ChecksumCRC32": self.crc32, "ChecksumType": "FULL_OBJECT"} if self.crc32 else {}
+        return self._tolerant(request, self._condition | crc32)
 
     def _tolerant(self, request: Callable[..., str], extra: dict[str, Any]) -> str:
         """Sends ``request``; once more without what this server turns out not to know."""
@@ -194,8 +311,8 @@ class Upload:
                 self._condition = {}
             else:
                 raise
-            kept = {**self._acl, **self._condition}
-            return self._tolerant(request, {k: v for k, v in extra.items() if k in kept})
+            dropped = {"ACL", "IfNoneMatch"} - {*self._acl, *self._condition}
+            return self._tolerant(request, {k: v for k, v in extra.items() if k not in dropped})
 
     def _fill(self, file: BinaryIO, view: memoryview) -> None:
         while view:
@@ -224,7 +341,7 @@ class Upload:
             hint="look at the archive: dsmanager verify --in cached",
         )
 
-    def _named(self, work: Callable[[], str]) -> str:
+    def _named(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except DsmanagerError:
@@ -241,10 +358,18 @@ class _Body:
     second of Python a gigabyte, and passes on whatever it gets.
     """
 
-    def __init__(self, content: memoryview | bytes, crew: Crew, progress: Progress) -> None:
+    def __init__(
+        self,
+        content: memoryview | bytes,
+        crew: Crew,
+        progress: Progress,
+        limit: RateLimit | None,
+    ) -> None:
         self._content = memoryview(content)
         self._crew = crew
         self._progress = progress
+        self._limit = limit
+        self._piece_bytes = limit.piece_bytes(_SEND_BYTES) if limit else _SEND_BYTES
         self._position = 0
 
     def __len__(self) -> int:
@@ -252,7 +377,9 @@ class _Body:
 
     def read(self, _size: int = -1) -> memoryview | bytes:
         self._crew.check()
-        piece = self._content[self._position : self._position + _SEND_BYTES]
+        piece = self._content[self._position : self._position + self._piece_bytes]
+        if self._limit is not None:
+            self._limit.take(len(piece), self._crew.check)
         self._move(self._position + len(piece))
         return piece or b""
 
@@ -271,3 +398,19 @@ class _Body:
 
 def _is_not_implemented(error: ClientError) -> bool:
     return http_status(error) == 501 or error_code(error) == "NotImplemented"
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    """Whether nothing is gained by going on with the same upload later."""
+    return isinstance(error, DsmanagerError) and not isinstance(error, _RESUMABLE)
+
+
+def _crc32_text(crc32: int) -> str:
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
+
+
+def _then(work: Callable[[], T], afterwards: Callable[[], object]) -> T:
+    """Does ``afterwards`` only when ``work`` went well."""
+    result = work()
+    afterwards()
+    return result

@@ -34,14 +34,19 @@ def download(
     extract: Annotated[
         bool, typer.Option("--extract", help="Unpack what was fetched, too.")
     ] = False,
+    limit_rate: Annotated[
+        str, typer.Option("--limit-rate", metavar="RATE", help="Bytes a second: 500k, 10M, 1.5G.")
+    ] = "",
 ) -> None:
     """Fetch archives into the cache; every record of them must agree with the bytes."""
     from dsmanager.library.extraction import extract as extract_ref
     from dsmanager.library.scope import refs_to_download
     from dsmanager.library.transfer import download as download_ref
+    from dsmanager.remotes.rate import parse_rate
 
     context: Context = ctx.obj
     context.begin("download", changes=True)
+    limit = parse_rate(limit_rate) if limit_rate else None
 
     def work(
         ref: Ref, progress: Progress, cancel: CancelToken
@@ -51,6 +56,7 @@ def download(
             ref,
             overwrite=overwrite,
             verify=not no_verify,
+            limit=limit,
             progress=progress,
             cancel=cancel,
         )

@@ -29,13 +29,18 @@ def upload(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace different content under the key.")
     ] = False,
+    limit_rate: Annotated[
+        str, typer.Option("--limit-rate", metavar="RATE", help="Bytes a second: 500k, 10M, 1.5G.")
+    ] = "",
 ) -> None:
     """Send cached archives with their sidecars to the remote, verified on the way."""
     from dsmanager.library.scope import refs_to_upload
     from dsmanager.library.transfer import upload as upload_ref
+    from dsmanager.remotes.rate import parse_rate
 
     context: Context = ctx.obj
     context.begin("upload", changes=True)
+    limit = parse_rate(limit_rate) if limit_rate else None
 
     def work(ref: Ref, progress: Progress, cancel: CancelToken) -> UploadResult:
         return upload_ref(
@@ -43,6 +48,7 @@ def upload(
             ref,
             public=public,
             overwrite=overwrite,
+            limit=limit,
             progress=progress,
             cancel=cancel,
         )

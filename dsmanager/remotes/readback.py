@@ -1,0 +1,34 @@
+"""What a server says of an object that was just written, against what was sent.
+
+Only checksums of the whole object can be compared; those of a multipart upload are often a checksum
+of checksums. Which there are depends on the server, and none is required.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["differing_checksum"]
+
+
+def differing_checksum(answer: Mapping[str, Any], sha256: str, crc32: str | None) -> str | None:
+    """The name of a checksum in an answer to HEAD that is not the one of the bytes sent.
+
+    ``sha256`` is in hexadecimal, ``crc32`` as S3 writes it; None where it was not computed.
+    """
+    ours = {
+        "ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode(),
+        "ChecksumCRC32": crc32,
+    }
+    for name, expected in ours.items():
+        said = answer.get(name)
+        if expected and said and _is_of_whole_object(answer, said) and said != expected:
+            return name.removeprefix("Checksum")
+    return None
+
+
+def _is_of_whole_object(answer: Mapping[str, Any], said: str) -> bool:
+    """A checksum of checksums is marked by its type, or by the number of parts behind a dash."""
+    return answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in said
