@@ -177,7 +177,9 @@ def _armory_entries(value: Mapping[str, Any], path: Path) -> list[Entry]:
     entries = []
     for name, item in value.items():
         if not isinstance(item, dict) or not isinstance(item.get("version"), str):
-            raise _bad(path, f"entry '{plain(name)}' is neither Armory's nor of schema {SCHEMA}")
+            raise _bad(
+                path, f"entry '{plain(name[:200])}' is neither Armory's nor of schema {SCHEMA}"
+            )
         subdir = item.get("subdir")
         listed = [subdir] if isinstance(subdir, str) else subdir
         ref = f"{name}:{item['version']}"
@@ -189,12 +191,12 @@ def _armory_entries(value: Mapping[str, Any], path: Path) -> list[Entry]:
 def _entry(key: str, value: Any, path: Path) -> Entry:
     def need(holds: bool, what: str) -> None:
         if not holds:
-            raise _bad(path, f"entry '{plain(key)}': {what}")
+            raise _bad(path, f"entry '{plain(key[:200])}': {what}")
 
     try:
         ref = Ref.parse(key)
     except DsmanagerError as error:
-        raise _bad(path, f"entry '{plain(key)}': {error.message}") from error
+        raise _bad(path, f"entry '{plain(key[:200])}': {error.message}") from error
     need(ref.version is not None, "the ref has no version")
     need(isinstance(value, dict), "is not an object")
     archive, size, sha256 = (value.get(name) for name in ("archive", "size", "sha256"))
@@ -238,7 +240,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for key, value in pairs:
         if key in table:
-            raise _RepeatedKeyError(f"has the key '{plain(key)}' twice")
+            raise _RepeatedKeyError(f"has the key '{plain(key[:200])}' twice")
         table[key] = value
     return table
 

@@ -220,6 +220,17 @@ def test_a_deep_value_where_a_feature_belongs_is_shown_in_short() -> None:
     assert len(raised.value.message) < 400
 
 
+@pytest.mark.parametrize(
+    "text", ['{"schema": 2, "datasets": {"%s": 1}}', '{"%s": 1}', '{"%s": {}}']
+)
+def test_a_name_of_a_megabyte_in_a_manifest_is_shown_in_short(text: str) -> None:
+    from dsmanager.manifest import parse_manifest
+
+    with pytest.raises(UsageError) as raised:
+        parse_manifest(text % ("x" * (1 << 20)), Path("datasets.json"))
+    assert len(raised.value.message) < 1000
+
+
 def test_a_split_name_cannot_break_a_line(parser: Parser) -> None:
     parser("dataset_info").run((CORPUS / "dataset_info" / "line-feed-in-a-name").read_bytes())
 
