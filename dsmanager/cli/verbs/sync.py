@@ -147,10 +147,8 @@ def _apply_file(context: Context, path: Path, jobs: int, yes: bool) -> None:
 
 
 def _plan_lines(lines: Sequence[Line], *, everything: bool) -> list[str]:
-    """The plan for a person: steps, kept refs that are not simply the same, and a count."""
-    shown = [
-        line for line in lines if everything or line.action != "keep" or line.mark not in "=+-"
-    ]
+    """The plan for a person: steps, kept refs that differ or are damaged, and a count."""
+    shown = [line for line in lines if everything or line.action != "keep" or line.mark in "*!"]
     table = [_cells(line) for line in shown]
     moved: dict[str, tuple[int, int]] = {}
     for line in lines:
@@ -160,6 +158,9 @@ def _plan_lines(lines: Sequence[Line], *, everything: bool) -> list[str]:
         f"{action} {count}" + (f" ({size_text(size_bytes)})" if size_bytes else "")
         for action, (count, size_bytes) in moved.items()
     ]
+    unchecked = sum(line.action == "keep" and line.mark == "?" for line in lines)
+    if unchecked:
+        parts.append(f"{unchecked} of them not checked")
     return [*columns(table, right=(3,)), f"plan: {', '.join(parts) or 'nothing to do'}"]
 
 
