@@ -50,9 +50,13 @@ T = TypeVar("T")
 _RESUMABLE = (CancelledError, TemporaryError, CredentialsError)
 """After these an upload can be gone on with."""
 
-PART_BYTES = 16 << 20
+PART_BYTES = 8 << 20
 """Objects up to this size go in one request; larger ones in parts of at least this size."""
 
+_USUAL_PARTS = (
+    128  # what is in flight when an upload is interrupted, 4 parts, is little of the whole
+)
+_USUAL_PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 _THREADS = 4
 _BUFFERED_BYTES = 256 << 20
@@ -62,8 +66,8 @@ _MIB = 1 << 20
 
 def part_size(size: int) -> int:
     """Bytes of every part but the last: whole MiB, and never more than 10,000 parts."""
-    needed = -(-size // _MAX_PARTS)
-    return max(PART_BYTES, -(-needed // _MIB) * _MIB)
+    usual = min(max(PART_BYTES, size // _USUAL_PARTS), _USUAL_PART_BYTES)
+    return -(-max(usual, -(-size // _MAX_PARTS)) // _MIB) * _MIB
 
 
 @dataclass(frozen=True, slots=True)
