@@ -2,6 +2,6 @@
 
 import sys
 
-from dsmanager.cli.main import main
+from dsmanager.cli.start import main
 
 sys.exit(main())

@@ -28,6 +28,8 @@ PROVENANCE = "provenance.json"
 
 _DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _MAX_JSON_BYTES = 64 << 20
+_MAX_NAME_LETTERS = 255
+_MAX_SHARDS = 200_000  # as many members as an archive may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,30 @@ class Split:
     def shard_names(self, dataset: str, file_format: str) -> tuple[str, ...]:
         """File names of the shards in order, by TFDS's template."""
         total = len(self.shard_lengths)
-        return tuple(
+        return tuple(self._shard_name(index, dataset, file_format) for index in range(total))
+
+    def can_be_named(self, dataset: str, file_format: str) -> bool:
+        """Whether a file system has room for the names; looks at no more than the last one.
+
+        Of longer parts every shard would have a name of megabytes.
+        """
+        parts = (self.name, self.filename_template, file_format)
+        last = len(self.shard_lengths) - 1
+        return (
+            max(map(len, parts)) <= _MAX_NAME_LETTERS
+            and last < _MAX_SHARDS
+            and len(self._shard_name(last, dataset, file_format)) <= _MAX_NAME_LETTERS
+        )
+
+    def _shard_name(self, index: int, dataset: str, file_format: str) -> str:
+        total = len(self.shard_lengths)
+        return (
             self.filename_template.replace("{DATASET}", dataset)
             .replace("{SPLIT}", self.name)
             .replace("{FILEFORMAT}", file_format)
             .replace("{SHARD_X_OF_Y}", f"{index:05d}-of-{total:05d}")
             .replace("{SHARD_INDEX}", f"{index:05d}")
             .replace("{NUM_SHARDS}", f"{total:05d}")
-            for index in range(total)
         )
 
 
@@ -109,12 +127,15 @@ class BuiltDataset:
                 lengths = tuple(int(length) for length in entry.get("shardLengths", []))
                 if min(lengths, default=0) < 0 or entry["name"] in splits:
                     raise ValueError("a negative length, or a split twice")
-                splits[entry["name"]] = Split(
+                split = Split(
                     name=str(entry["name"]),
                     shard_lengths=lengths,
                     payload_bytes=int(entry.get("numBytes", 0)),
                     filename_template=str(template),
                 )
+                if not split.can_be_named(self.ref.name, self.file_format):
+                    raise ValueError("names that no file can have, or too many shards")
+                splits[entry["name"]] = split
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._damaged(f"{DATASET_INFO} has splits that cannot be read") from error
         return splits
@@ -188,23 +209,27 @@ _SKIPPED = re.compile(r"\..*|__pycache__", re.DOTALL)
 _NOT_DATASETS = {"cache", "downloads"}
 
 
-def find_built(data_dir: Path) -> Iterator[BuiltDataset]:
+def find_built(data_dir: Path, unreadable: list[OSError] | None = None) -> Iterator[BuiltDataset]:
     """Every version folder below ``data_dir``, sorted by ref; links to folders are followed.
 
     Looks at ``<name>/<version>`` and ``<name>/<config…>/<version>``, at most four folders above the
-    version. A folder that no ref can name is no dataset. Raises OSError when ``data_dir`` itself
-    cannot be read.
+    version. A folder that no ref can name is no dataset. Errors of folders that cannot be read are
+    added to ``unreadable``. Raises OSError when ``data_dir`` itself cannot be read.
     """
-    yield from sorted(_walk(data_dir, ()), key=lambda built: built.ref.sort_key)
+    errors = [] if unreadable is None else unreadable
+    yield from sorted(_walk(data_dir, (), errors), key=lambda built: built.ref.sort_key)
 
 
-def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[BuiltDataset]:
+def _walk(
+    folder: Path, parts: tuple[str, ...], unreadable: list[OSError]
+) -> Iterator[BuiltDataset]:
     try:
         entries = list(os.scandir(folder))
-    except OSError:
-        if parts:
-            return
-        raise
+    except OSError as error:
+        if not parts:
+            raise
+        unreadable.append(error)
+        return
     for entry in entries:
         if _SKIPPED.fullmatch(entry.name) or not os.path.isdir(entry.path):
             continue
@@ -214,7 +239,7 @@ def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[BuiltDataset]:
             if ref.is_proper and _may_hold_dataset(path):
                 yield BuiltDataset(ref, path)
         elif len(parts) < 4 and (parts or entry.name not in _NOT_DATASETS):
-            yield from _walk(path, (*parts, entry.name))
+            yield from _walk(path, (*parts, entry.name), unreadable)
 
 
 def _may_hold_dataset(path: Path) -> bool:

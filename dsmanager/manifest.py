@@ -246,4 +246,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bad(path: Path, problem: str) -> UsageError:
-    return UsageError(f"{path} {problem}", hint=f"mend it, then: dsmanager manifest show ({path})")
+    return UsageError(
+        f"{path} {problem}", hint=f"mend it, then look: dsmanager manifest show --manifest {path}"
+    )

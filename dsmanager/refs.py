@@ -118,6 +118,10 @@ class RefPattern:
     @classmethod
     def parse(cls, text: str) -> RefPattern:
         """Reads a ref or a pattern. Raises UsageError."""
+        if not isinstance(text, str):
+            raise UsageError(
+                f"a ref is a text, not {type(text).__name__}", hint="several: one call each"
+            )
         if not _GLOB.search(text):
             ref = Ref.parse(text)
             return cls(ref.name, ref.config, ref.version)
@@ -132,6 +136,8 @@ class RefPattern:
 
     def matches(self, ref: Ref) -> bool:
         """Whether ``ref`` is meant. A part that is open here matches any."""
+        if self.config is not None and ref.config is None:
+            return False  # ``NAME/*`` asks for configs
         pairs = ((self.name, ref.name), (self.config, ref.config), (self.version, ref.version))
         return all(
             pattern is None or fnmatch.fnmatchcase(value or "", pattern) for pattern, value in pairs

@@ -347,4 +347,4 @@ def _check(table: Mapping[str, Any], allowed: Mapping[str, type], path: Path, wh
 
 
 def _bad(path: Path, problem: str) -> UsageError:
-    return UsageError(f"{path} {problem}", hint=f"mend it, then look: dsmanager config ({path})")
+    return UsageError(f"{path} {problem}", hint="mend it, then look: dsmanager config")

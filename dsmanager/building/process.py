@@ -20,7 +20,8 @@ from typing import Any
 
 from dsmanager import errors
 from dsmanager.building.environment import child_environment
-from dsmanager.errors import DsmanagerError, os_errors
+from dsmanager.errors import DsmanagerError, NoSpaceError, os_errors
+from dsmanager.files import free_bytes
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = ["run_child"]
@@ -28,6 +29,7 @@ __all__ = ["run_child"]
 _CHILD = "dsmanager.building.child"
 _POLL_S = 0.1
 _GRACE_S = 1.0
+_ROOM_FOR_A_LOG_BYTES = 64 << 10
 
 
 def run_child(
@@ -160,6 +162,11 @@ class _Follower:
         return error
 
     def _death(self, return_code: int) -> DsmanagerError:
+        if free_bytes(self._log_path.parent) < _ROOM_FOR_A_LOG_BYTES:
+            return NoSpaceError(
+                f"the builder's process stopped: no room for its log in {self._log_path.parent}",
+                hint="free some space, or use another state dir: DSMANAGER_STATE_DIR=DIR",
+            )
         if return_code >= 0:
             how = f"ended with exit code {return_code} before it was done"
         else:

@@ -6,9 +6,10 @@ writes below the stage and the download folder only.
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dsmanager.building.process import run_child
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
+from dsmanager.errors import os_errors
 from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
@@ -72,12 +74,12 @@ def describe(
 
     Raises what the builder's code led to, as one line.
     """
-    with tempfile.TemporaryDirectory(prefix="dsmanager-") as folder:
-        request = _request("describe", source, Path(folder))
+    with _scratch(log_path) as folder:
+        request = _request("describe", source, folder)
         result = run_child(
             request,
-            scratch=Path(folder),
-            log_path=log_path or Path(folder, "log.txt"),
+            scratch=folder,
+            log_path=log_path or folder / "log.txt",
             progress=Progress(),
             cancel=cancel,
         )
@@ -136,6 +138,41 @@ def build(
     if verify:
         verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
     return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
+
+
+@contextmanager
+def _scratch(log_path: Path | None) -> Iterator[Path]:
+    """A working folder for a child that builds nothing; removes those that killed processes left.
+
+    It lies beside the log and carries the number of this process.
+    """
+    if log_path is None:
+        with tempfile.TemporaryDirectory(prefix="dsmanager-") as name:
+            yield Path(name)
+        return
+    with os_errors("make a working folder"):
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        for path in log_path.parent.glob(".scratch.*.tmp"):
+            pid = path.name.split(".")[2]
+            if not (pid.isdigit() and _is_alive(int(pid))):
+                remove_path(path)
+        folder = Path(
+            tempfile.mkdtemp(dir=log_path.parent, prefix=f".scratch.{os.getpid()}.", suffix=".tmp")
+        )
+    try:
+        yield folder
+    finally:
+        remove_path(folder)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _request(verb: str, source: BuilderSource, stage: Path) -> dict[str, Any]:

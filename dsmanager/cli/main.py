@@ -102,12 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(typer.main.get_command(app).get_help(_click_context()) + "\n")
         return ExitCode.USAGE
     try:
-        typer.main.get_command(app).main(
+        code = typer.main.get_command(app).main(
             normalised(given), prog_name="dsmanager", standalone_mode=False, obj=context
         )
+        if code == ExitCode.CANCELLED:  # how the parser passes a KeyboardInterrupt on
+            output.error(CancelledError("cancelled"))
     except click.exceptions.Abort:
         output.error(CancelledError("cancelled"))
     except click.ClickException as error:
+        output.command = output.command or _command_of(error)
         output.error(UsageError(error.format_message(), hint=_usage_hint(error)))
     except DsmanagerError as error:
         _debug()
@@ -125,7 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 hint="see where: DSMANAGER_DEBUG=1 dsmanager …",
             )
         )
-    output.close()
+    try:
+        output.close()
+    except OSError as error:
+        output.as_json = False
+        output.error(from_os_error(error, "write the output"))
+        return output.errors[-1].exit_code
     if context.exit_code is not None:
         return context.exit_code
     return exit_code_of(output.errors, context.asked)
@@ -139,6 +147,12 @@ def _debug() -> None:
         from dsmanager.text import redact
 
         sys.stderr.write(redact(traceback.format_exc()))
+
+
+def _command_of(error: click.ClickException) -> str:
+    """The verb, as far as it was understood: "manifest record"."""
+    where = error.ctx if isinstance(error, click.UsageError) else None
+    return where.command_path.removeprefix("dsmanager").strip() if where else ""
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -5,6 +5,7 @@ Names from outside are shown as plain text: no markup, no control characters.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -130,12 +131,16 @@ def _one_line(text: str) -> str:
     return plain(redact(" ".join(text.split())))
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # it was closed before the program started
+        return
     try:
         stream.write(text + "\n")
         stream.flush()
     except UnicodeEncodeError:
         stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
         # Whoever read this has gone (a closed pipe, a lost terminal); the work goes on.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -132,7 +132,7 @@ def rich_progress() -> Any:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         TextColumn("{task.fields[amount]}", markup=False),
         TimeRemainingColumn(),
         console=Console(stderr=True, markup=False),
@@ -159,7 +159,8 @@ def amount_text(snapshot: Snapshot, *, with_percent: bool = True) -> str:
         of = f" of {size_text(snapshot.bytes_total)}" if snapshot.bytes_total else ""
         parts.append(f"{size_text(snapshot.bytes_done)}{of}")
         parts.append(f"{size_text(int(snapshot.bytes_done / seconds))}/s")
-    if snapshot.items_done or snapshot.items_total:
+    is_short = not with_percent and bool(parts)  # a bar has little room: bytes say enough
+    if (snapshot.items_done or snapshot.items_total) and not is_short:
         of = f" of {snapshot.items_total:,}" if snapshot.items_total else ""
         parts.append(f"{snapshot.items_done:,}{of} {snapshot.item_unit}".rstrip())
     return " ".join(parts)

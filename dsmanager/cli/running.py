@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.progress_view import ProgressView, progress_view
-from dsmanager.errors import CancelledError, DsmanagerError, from_os_error
+from dsmanager.errors import CancelledError, DsmanagerError, NotFoundError, from_os_error
 from dsmanager.progress import CancelToken, Progress
 
-__all__ = ["run", "run_each"]
+__all__ = ["choose", "run", "run_each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ def run_each(
     label: Callable[[Item], str] = str,
 ) -> None:
     """Runs ``work`` on each item and shows its result or its error."""
-    context.asked = len(items)
+    context.asked = len(items) + len(context.output.errors)
     with cancelling_signals() as cancel:
         for item in items:
             try:
@@ -47,6 +47,25 @@ def run_each(
             except DsmanagerError as error:
                 error.ref = error.ref or label(item)
                 context.output.error(error)
+
+
+def choose(
+    context: Context, requests: Sequence[str], find: Callable[[Sequence[str]], Sequence[Item]]
+) -> list[Item]:
+    """What ``requests`` mean; one that means nothing is reported, and the others go on."""
+    try:
+        return list(find(requests))
+    except NotFoundError:
+        if len(requests) == 1:
+            raise
+    chosen: list[Item] = []
+    for request in requests:
+        try:
+            chosen += [item for item in find([request]) if item not in chosen]
+        except NotFoundError as error:
+            error.ref = error.ref or request
+            context.output.error(error)
+    return chosen
 
 
 def run(context: Context, name: str, work: Callable[[Progress, CancelToken], Result]) -> Result:

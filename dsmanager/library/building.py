@@ -114,11 +114,12 @@ def build(
     built afresh, and the earlier build stays until the new one takes its place.
     """
     final = library.version_folder(ref)
+    if not clean and _is_built(ref, final):
+        return _result(BuiltDataset(ref, final), None, was_built=True)
     with library.locked(ref, "build", progress, cancel):
         files.remove_leftovers(final)
-        existing = BuiltDataset(ref, final)
-        if not clean and final.is_dir() and not any(existing.problems()):
-            return _result(existing, None, was_built=True)
+        if not clean and _is_built(ref, final):  # by the process that this one waited for
+            return _result(BuiltDataset(ref, final), None, was_built=True)
         log = _log_path(library, f"build-{ref.stem}")
         with files.staged_folder(final) as stage:
             staged = run_builder(
@@ -139,6 +140,10 @@ def build(
                 keep_config_metadata(library.data_dir / ref.name, staged.default_config)
             files.move_tree_into_place(staged.tree, final)
         return replace(_result(BuiltDataset(ref, final), log), was_built=False)
+
+
+def _is_built(ref: Ref, folder: Path) -> bool:
+    return folder.is_dir() and not any(BuiltDataset(ref, folder).problems())
 
 
 def _result(built: BuiltDataset, log: Path | None, *, was_built: bool = False) -> BuildResult:

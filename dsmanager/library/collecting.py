@@ -191,7 +191,7 @@ def _unheld(
 
 def _old_versions(library: LibraryPlaces, keep: int) -> Iterator[Garbage]:
     """Versions older than the ``keep`` newest whole ones; a damaged one counts for none."""
-    built = {each.ref: built_presence(each) for each in built_datasets(library.data_dir)}
+    built = {each.ref: built_presence(each) for each in built_datasets(library.data_dir, [])}
     cached = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
     places: tuple[tuple[str, Mapping[Ref, object]], ...] = (("built", built), ("cached", cached))
     for place, there in places:

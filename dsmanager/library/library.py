@@ -202,10 +202,14 @@ class Library(LibraryPlaces):
         *,
         split: str | None = None,
         framework: str = "tf",
+        fetch: bool = True,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> tuple[Any, Any]:
-        """Returns ``(info, ds)``; fetches what is not built here. Frameworks: tf, numpy."""
+        """Returns ``(info, ds)``; with ``fetch`` what is not built here is fetched first.
+
+        Frameworks: ``tf`` and ``numpy``.
+        """
         from dsmanager.library.opening import load
 
         run = _Run(progress, cancel)
@@ -214,6 +218,7 @@ class Library(LibraryPlaces):
             request,
             split=split,
             framework=framework,
+            fetch=fetch,
             progress=run.progress,
             cancel=run.cancel,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsmanager.built import BuiltDataset
-from dsmanager.errors import NotFoundError
+from dsmanager.errors import AlreadyExistsError, NotFoundError
 from dsmanager.library.extraction import CONFIG_FOLDER, METADATA, extract
 from dsmanager.library.packaging import PackageResult, package, result_of_existing
 from dsmanager.library.presence import Presence, Survey, ref_of_subdir
@@ -37,6 +37,7 @@ def load(
     *,
     split: str | None = None,
     framework: str = "tf",
+    fetch: bool = True,
     progress: Progress,
     cancel: CancelToken,
 ) -> tuple[Any, Any]:
@@ -47,44 +48,76 @@ def load(
     """
     from dsmanager.loading import load_directory
 
-    built = ensure(library, request, progress=progress, cancel=cancel)
+    built = ensure(library, request, fetch=fetch, progress=progress, cancel=cancel)
     return load_directory(built.path, split=split, framework=framework)
 
 
 def ensure(
-    library: LibraryPlaces, request: str, *, progress: Progress, cancel: CancelToken
+    library: LibraryPlaces,
+    request: str,
+    *,
+    fetch: bool = True,
+    progress: Progress,
+    cancel: CancelToken,
 ) -> BuiltDataset:
     """Makes ``request`` built here: downloads, verifies and extracts what is missing.
 
-    What is built and complete already is used without a look at the remote.
+    What is built and complete already is used without a look at the remote. Several processes may
+    ask at once: one fetches, the others use what it fetched. Without ``fetch`` nothing is changed.
     """
     pattern = RefPattern.parse(request)
-    local = library.survey(local_only=True)
-    ref = _choose(library, pattern, [row for row in local.rows if row.built and not row.problem])
+    ref = _built_here(library, pattern)
+    if ref is None and not fetch:
+        raise NotFoundError(
+            f"{request} is not built here, and nothing may be fetched",
+            hint=f"without --read-only: dsmanager load {request}",
+            ref=request,
+        )
     if ref is None:
-        survey = library.survey() if library.has_remote else local
-        archive = _obtainable(library, request, pattern, survey)
-        downloaded_sha256 = None
-        if archive.cached is None or archive.cached.problem:
-            downloaded_sha256 = download(
-                library,
-                archive.ref,
-                overwrite=archive.cached is not None,
-                progress=progress,
-                cancel=cancel,
-            ).sha256
-        damaged = archive.built is not None and archive.built.problem is not None
-        extracted = extract(
+        try:
+            ref = _fetch(library, request, pattern, progress, cancel)
+        except AlreadyExistsError:
+            ref = _built_here(library, pattern)  # another process was quicker
+            if ref is None:
+                raise
+    return BuiltDataset(ref, library.version_folder(ref))
+
+
+def _fetch(
+    library: LibraryPlaces,
+    request: str,
+    pattern: RefPattern,
+    progress: Progress,
+    cancel: CancelToken,
+) -> Ref:
+    """Downloads and extracts; returns what is built then."""
+    archive = _obtainable(library, request, pattern, library.survey())
+    downloaded_sha256 = None
+    if archive.cached is None or archive.cached.problem:
+        downloaded_sha256 = download(
             library,
             archive.ref,
-            overwrite=damaged or archive.is_partly_built,
-            downloaded_sha256=downloaded_sha256,
+            overwrite=archive.cached is not None,
             progress=progress,
             cancel=cancel,
-        )
-        subdirs = [str(path.relative_to(library.data_dir)) for path in extracted.paths]
-        ref = _default_of(library, [ref_of_subdir(subdir) for subdir in subdirs])
-    return BuiltDataset(ref, library.version_folder(ref))
+        ).sha256
+    is_damaged = archive.built is not None and archive.built.problem is not None
+    extracted = extract(
+        library,
+        archive.ref,
+        overwrite=is_damaged or archive.is_partly_built,
+        downloaded_sha256=downloaded_sha256,
+        progress=progress,
+        cancel=cancel,
+    )
+    subdirs = [str(path.relative_to(library.data_dir)) for path in extracted.paths]
+    return _default_of(library, [ref_of_subdir(subdir) for subdir in subdirs])
+
+
+def _built_here(library: LibraryPlaces, pattern: RefPattern) -> Ref | None:
+    """The newest version, the default config, of what is built and complete."""
+    rows = library.survey(local_only=True).rows
+    return _choose(library, pattern, [row for row in rows if row.built and not row.problem])
 
 
 def _choose(library: LibraryPlaces, pattern: RefPattern, rows: Sequence[Presence]) -> Ref | None:
@@ -115,8 +148,8 @@ def _obtainable(
     try:
         found = select([request], rows, newest_only=True, what="dataset", hint="")
     except NotFoundError as error:
-        for unreachable in survey.errors:
-            raise unreachable from error
+        if survey.remote_error is not None:
+            raise survey.remote_error from error
         raise NotFoundError(
             error.message.replace("there is no dataset of", "nothing built, cached or remote of"),
             hint=f"build it: dsmanager build {request}",

@@ -68,6 +68,7 @@ def package(
         recover(archive)
         for part in parts:
             part.require_complete()
+        _require_own_name(library, whole, archive)
         if archive.exists() and not overwrite:
             raise AlreadyExistsError(
                 f"{archive} exists",
@@ -88,6 +89,22 @@ def package(
         )
         library.memory.remember_file(archive, sidecar.sha256)
     return _result(whole, archive, sidecar, record)
+
+
+def _require_own_name(library: LibraryPlaces, ref: Ref, archive: Path) -> None:
+    """Raises AlreadyExistsError when the archive's name is taken by another ref.
+
+    ``a/b`` and ``a-b`` are two configs with one archive name.
+    """
+    sidecar = read_sidecar(archive)
+    owners = {sidecar.ref} if sidecar else set()
+    owners |= {e.ref for e in library.manifest.entries.values() if e.archive == archive.name}
+    for owner in owners - {ref}:
+        raise AlreadyExistsError(
+            f"{archive.name} is the archive of {owner}, and {ref} would have the same name",
+            hint=f"rename one of the configs, or: dsmanager rm {owner} --from cached",
+            ref=str(ref),
+        )
 
 
 def result_of_existing(ref: Ref, archive: Path) -> PackageResult:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmanager.archives.sidecar import read_sidecar
-from dsmanager.errors import NotFoundError, VerificationError
+from dsmanager.errors import NotFoundError, UsageError, VerificationError
 from dsmanager.library.memory import Memory
 from dsmanager.library.presence import Survey, cached_archives, survey
 from dsmanager.locks import locked
@@ -40,11 +40,15 @@ class LibraryPlaces:
     ) -> None:
         """Places that are not named come from the settings (files, then environment).
 
-        Raises UsageError for settings that cannot be read.
+        Raises UsageError for settings that cannot be read and for a data dir that is no folder.
         """
         self.settings = settings or Settings.load(
             data_dir=data_dir, remote=remote, manifest=manifest
         )
+        if self.data_dir.exists() and not self.data_dir.is_dir():
+            raise UsageError(
+                f"the data dir {self.data_dir} is not a folder", hint="use another: --data-dir DIR"
+            )
         self.memory = Memory(self.settings.state_dir)
         self._named_remotes: dict[str, Remote] = {}
 

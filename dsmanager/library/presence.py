@@ -181,6 +181,8 @@ class Survey:
 
     rows: tuple[Presence, ...]
     errors: tuple[DsmanagerError, ...] = ()
+    remote_error: DsmanagerError | None = None
+    """That of ``errors`` which kept the remote from being looked at."""
 
 
 def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remote | None) -> Survey:
@@ -189,15 +191,18 @@ def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remot
     Raises one of our errors when the data dir itself cannot be read.
     """
     errors: list[DsmanagerError] = []
-    built = {found.ref: built_presence(found) for found in built_datasets(settings.data_dir)}
+    found_built = built_datasets(settings.data_dir, errors)
+    built = {found.ref: built_presence(found) for found in found_built}
     cached = cached_archives(settings.cache_dir, manifest, memory, errors)
     on_remote: dict[Ref, OnRemote] = {}
     has_remote = False
+    remote_error: DsmanagerError | None = None
     if remote is not None:
         try:
             on_remote = remote_archives(remote, manifest, memory)
             has_remote = True
         except DsmanagerError as error:
+            remote_error = error
             errors.append(error)
     rows = []
     for ref in sorted(
@@ -216,16 +221,20 @@ def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remot
                 is_partly_built,
             )
         )
-    return Survey(tuple(rows), tuple(errors))
+    return Survey(tuple(rows), tuple(errors), remote_error)
 
 
-def built_datasets(data_dir: Path) -> list[BuiltDataset]:
+def built_datasets(data_dir: Path, errors: list[DsmanagerError]) -> list[BuiltDataset]:
+    """Every version folder; folders that cannot be read are told in ``errors``."""
     if not data_dir.exists():
         return []
+    unreadable: list[OSError] = []
     try:
-        return list(find_built(data_dir))
+        found = list(find_built(data_dir, unreadable))
     except OSError as error:
         raise from_os_error(error, "read the data dir") from error
+    errors += [from_os_error(error, "look into a dataset") for error in unreadable]
+    return found
 
 
 def built_presence(found: BuiltDataset) -> Built:

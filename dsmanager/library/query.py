@@ -69,9 +69,9 @@ def _test(term: str) -> Callable[[Presence], bool] | None:
         return lambda row: compare(measure(row), value)
     if match := _FIELD.fullmatch(term):
         return _field_test(match[1], match[2].split(","))
-    if re.match(r"(size|examples)[<>=]", term):
-        hint = "for example: dsmanager list 'size>1g'"
-        raise UsageError(f"'{term}' is not a comparison", hint=hint)
+    if re.match(r"\w+([<>=]|:(?!\d+\.\d+\.\d+$))", term):
+        hint = "for example: dsmanager list 'size>1g' state:not-built in:remote"
+        raise UsageError(f"'{term}' is no predicate", hint=hint)
     return None
 
 

@@ -51,8 +51,8 @@ def plan_removal(
             raise UsageError(f"there is no place '{place}'", hint=f"use --from {'|'.join(PLACES)}")
     survey = library.survey(local_only="remote" not in places)
     if "remote" in places:
-        if survey.errors:
-            raise survey.errors[0]
+        if survey.remote_error is not None:
+            raise survey.remote_error
         library.settings.require_remote()
     things = [thing for row in survey.rows for thing in _things(library, row, places)]
     if "built" in places:

@@ -104,8 +104,8 @@ def refs_to_verify(
     ``deep`` reads records, which only a build has: it prefers builds.
     """
     rows = library.survey(local_only="remote" not in places)
-    if "remote" in places and rows.errors:
-        raise rows.errors[0]
+    if "remote" in places and rows.remote_error:
+        raise rows.remote_error
     here: dict[Ref, list[str]] = {}
     for row in rows.rows:
         present = {"built": row.built, "cached": row.cached, "remote": row.remote}
@@ -147,8 +147,8 @@ def refs_to_download(library: LibraryPlaces, requests: Sequence[str]) -> list[Re
         return sorted(set(exact))
     library.settings.require_remote()
     survey = library.survey()
-    if survey.errors:
-        raise survey.errors[0]
+    if survey.remote_error:
+        raise survey.remote_error
     return select(
         requests,
         [row.ref for row in survey.rows if row.remote or row.recorded],
@@ -175,4 +175,4 @@ def _cached(library: LibraryPlaces, requests: Sequence[str], *, newest_only: boo
 def _found_built(library: LibraryPlaces) -> list[BuiltDataset]:
     from dsmanager.library.presence import built_datasets
 
-    return built_datasets(library.data_dir)
+    return built_datasets(library.data_dir, [])

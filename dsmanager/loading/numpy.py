@@ -124,6 +124,8 @@ def require_split(info: tfds.core.DatasetInfo, split: str) -> list[Any]:
             raise NotFoundError(f"{info.full_name} has no split '{shown}'", hint=hint) from error
         message = f"'{shown}' is no split of {info.full_name}: {reason}"
         raise UsageError(message, hint=hint) from error
+    if any(instruction.take < 0 for instruction in instructions):
+        raise UsageError(f"the split '{plain(split)[:200]}' ends before it begins", hint=hint)
     if not sum(instruction.take for instruction in instructions):
         raise UsageError(f"the split '{plain(split)[:200]}' selects no examples", hint=hint)
     return [_complete(instruction) for instruction in instructions]

@@ -97,6 +97,12 @@ def start(
             if current.pid is not None and not _answers(home, current.pid, cancel):
                 raise _not_up(home)
             return current
+        for other in statuses(state_dir=state_dir):
+            if other.running and other.folder == data:
+                raise UsageError(
+                    f"server '{other.name}' is running on {plain(str(data))}",
+                    hint=f"stop it first: dsmanager remote serve {other.name} --stop",
+                )
         weed = find_weed()
         home.prepare(data)
         return _bring_up(home, weed, data, bucket or current.bucket, cancel)

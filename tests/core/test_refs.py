@@ -58,7 +58,7 @@ def test_any_text_is_a_pattern_or_a_usage_error(text, ref):
 def test_a_ref_as_pattern_matches_itself_and_open_parts_match_all(ref):
     assert RefPattern.parse(str(ref)).matches(ref)
     assert RefPattern.parse(ref.name).matches(ref)
-    assert RefPattern.parse(f"{ref.name}/*").matches(ref)
+    assert RefPattern.parse(f"{ref.name}/*").matches(ref) == (ref.config is not None)
     assert not RefPattern.parse(f"{ref.name}x").matches(ref)
 
 

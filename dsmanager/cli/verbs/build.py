@@ -74,19 +74,17 @@ def build(
             cancel=cancel,
         )
 
-    items, failed = _plans(context, requests, path, config)
+    items = _plans(context, requests, path, config)
     run_each(context, items, work, lambda done: _show(context, done), label=lambda i: str(i[1]))
-    context.asked = len(items) + failed
 
 
 def _plans(
     context: Context, requests: list[str], path: Path | None, config: str | None
-) -> tuple[list[tuple[BuildPlan, Ref]], int]:
+) -> list[tuple[BuildPlan, Ref]]:
     """What each request means; a request that means nothing is reported, the others go on."""
     from dsmanager.library.building import plan_build
 
     items: list[tuple[BuildPlan, Ref]] = []
-    failed = 0
     for request in requests:
 
         def work(_: Progress, cancel: CancelToken, request: str = request) -> BuildPlan:
@@ -98,8 +96,7 @@ def _plans(
         except DsmanagerError as error:
             error.ref = error.ref or request
             context.output.error(error)
-            failed += 1
-    return items, failed
+    return items
 
 
 def _show(context: Context, done: BuildResult) -> None:

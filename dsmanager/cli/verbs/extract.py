@@ -8,7 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
-from dsmanager.cli.running import run_each
+from dsmanager.cli.running import choose, run_each
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def extract(
             context.library, ref, overwrite=overwrite, progress=progress, cancel=cancel
         )
 
-    chosen = refs_to_extract(context.library, refs)
+    chosen = choose(context, refs, lambda each: refs_to_extract(context.library, each))
     run_each(context, chosen, work, lambda done: show_extracted(context, done))
 
 

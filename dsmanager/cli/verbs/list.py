@@ -43,7 +43,7 @@ def list_presence(
     rows = [row for row in found.rows if chosen.matches(row)]
     for row in rows:
         context.output.row(row.to_json())
-    _show(context, rows)
+    _show(context, rows, available=available)
     if available:
         _show_available(context, chosen.words, {row.ref.name for row in found.rows})
     for error in found.errors:
@@ -51,9 +51,10 @@ def list_presence(
     context.exit_code = ExitCode.DONE  # what is here was shown; an unreachable remote is told
 
 
-def _show(context: Context, rows: list[Presence]) -> None:
-    if not rows:
+def _show(context: Context, rows: list[Presence], *, available: bool) -> None:
+    if not rows and not available:
         context.output.say("nothing to list here; what could be built: dsmanager list --available")
+    if not rows:
         return
     table = [_HEADINGS]
     for row in rows:

@@ -30,7 +30,12 @@ def load(
 
     def work(progress: Progress, cancel: CancelToken) -> list[dict[str, Any]]:
         _, loaded = context.library.load(
-            ref, split=split, framework="numpy", progress=progress, cancel=cancel
+            ref,
+            split=split,
+            framework="numpy",
+            fetch=not context.read_only,
+            progress=progress,
+            cancel=cancel,
         )
         splits = loaded if split is None else {split: loaded}
         rows = []

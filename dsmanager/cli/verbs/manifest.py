@@ -10,7 +10,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import columns, size_text
-from dsmanager.cli.running import run, run_each
+from dsmanager.cli.running import choose, run, run_each
 from dsmanager.errors import UsageError, VerificationError
 from dsmanager.progress import CancelToken, Progress
 
@@ -50,7 +50,7 @@ def record(
     def work(ref: Ref, progress: Progress, cancel: CancelToken) -> RecordResult:
         return record_ref(context.library, ref, progress=progress, cancel=cancel)
 
-    chosen = refs_to_record(context.library, refs)
+    chosen = choose(context, refs, lambda each: refs_to_record(context.library, each))
     run_each(context, chosen, work, lambda done: _show(context, done))
 
 

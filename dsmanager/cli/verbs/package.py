@@ -8,7 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
-from dsmanager.cli.running import run_each
+from dsmanager.cli.running import choose, run_each
 from dsmanager.errors import UsageError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import COMPRESSION_SUFFIXES
@@ -62,7 +62,9 @@ def package(
             cancel=cancel,
         )
 
-    chosen = refs_to_package(context.library, refs, together=together)
+    chosen = choose(
+        context, refs, lambda each: refs_to_package(context.library, each, together=together)
+    )
     run_each(context, chosen, work, lambda done: _show(context, done))
 
 

@@ -146,11 +146,23 @@ def serve(
         _show_server(context, stopped)
         return
 
+    _require_own_remote(context, name, server.status(name, state_dir=state_dir))
+
     def work(_: Progress, cancel: CancelToken) -> ServerStatus:
         place = folder.expanduser().absolute() if folder else None
         return server.start(name, state_dir=state_dir, folder=place, cancel=cancel)
 
     _register(context, run(context, name, work))
+
+
+def _require_own_remote(context: Context, name: str, known: ServerStatus) -> None:
+    """Raises AlreadyExistsError when ``name`` is a remote that is not this server's."""
+    remote = context.settings.remotes.get(name)
+    if remote is not None and remote.credentials_file != known.credentials_file:
+        raise AlreadyExistsError(
+            f"'{name}' is a configured remote at {remote.url}",
+            hint=f"give the server another name: dsmanager remote serve {name}-local",
+        )
 
 
 def _register(context: Context, started: ServerStatus) -> None:

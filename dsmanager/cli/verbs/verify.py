@@ -8,7 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
-from dsmanager.cli.running import run_each
+from dsmanager.cli.running import choose, run_each
 from dsmanager.errors import UsageError
 from dsmanager.progress import CancelToken, Progress
 
@@ -65,7 +65,11 @@ def verify(
         raise UsageError(
             "name either datasets or --all", hint="for all of them: dsmanager verify --all"
         )
-    chosen = refs_to_verify(context.library, refs or ["*"], places or (), deep=deep)
+    chosen = choose(
+        context,
+        refs or ["*"],
+        lambda each: refs_to_verify(context.library, each, places or (), deep=deep),
+    )
     if part is not None:
         there = len(chosen)
         chosen = [pair for pair in chosen if pair[0] in part]
