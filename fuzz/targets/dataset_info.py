@@ -81,4 +81,6 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "long-number", infinite.replace('"LONG"', "9" * 5000).encode()
     named = json.dumps({**DOCUMENT, "splits": [{**_SPLIT, "name": "a\nb\ud800"}]})
     yield "line-feed-in-a-name", named.encode()
+    lengths = {**_SPLIT, "shardLengths": "9" * 3000, "name": "x" * 3000}
+    yield "names-times-shards", json.dumps({**DOCUMENT, "splits": [lengths]}).encode()
     yield "script-split-twice", bytes([0xFE, 14, 0, 0, 28])

@@ -231,6 +231,29 @@ def test_a_name_of_a_megabyte_in_a_manifest_is_shown_in_short(text: str) -> None
     assert len(raised.value.message) < 1000
 
 
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"name": "x" * 2_000_000},
+        {"filepathTemplate": "{SPLIT}" * 300_000},
+        {"filepathTemplate": "{SPLIT}" * 30, "name": "x" * 200},
+        {"shardLengths": "9" * 1_000_000},
+    ],
+    ids=["name", "template", "both", "shards"],
+)
+def test_shard_names_do_not_multiply(split: dict[str, Any], tmp_path: Path) -> None:
+    """A name of megabytes times a million shards: a small file would ask for all memory."""
+    from dsmanager.built import BuiltDataset
+    from dsmanager.refs import Ref
+
+    whole = {"name": "train", "shardLengths": "9" * 100_000, **split}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"name": "d", "splits": [whole]}))
+    (tmp_path / "features.json").write_text("{}")
+    problems = list(BuiltDataset(Ref("d", None, "1.0.0"), tmp_path).problems())
+    assert len(problems) == 1
+    assert "splits that cannot be read" in problems[0]
+
+
 def test_a_split_name_cannot_break_a_line(parser: Parser) -> None:
     parser("dataset_info").run((CORPUS / "dataset_info" / "line-feed-in-a-name").read_bytes())
 
