@@ -18,7 +18,14 @@ from dsmanager.archives.commits import recover
 from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import DsmanagerError, UsageError, os_errors
 from dsmanager.library.garbage import Garbage, Request, SafeArchive
-from dsmanager.library.leftovers import Leftover, find_leftovers, holder_in, size_on_disk
+from dsmanager.library.leftovers import (
+    Leftover,
+    find_leftovers,
+    holder_in,
+    is_abandoned,
+    is_alive,
+    size_on_disk,
+)
 from dsmanager.library.presence import built_datasets, built_presence, cached_archives
 from dsmanager.library.removal import Removal, remove, remove_empty_folders
 from dsmanager.locks import held_by, locked_if_free, remove_dead_locks
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Collection", "Garbage", "Request", "collect", "plan_collection"]
 
 _LOG = re.compile(r"(.+)-\d{8}T\d{12}\.log")
+_WORKING = re.compile(r"\.scratch\.(\d{1,9})\..+\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ def plan_collection(library: LibraryPlaces, request: Request) -> Collection:
             errors.append(error)
     elif request.not_needed_here:
         library.settings.require_remote()
+    garbage += _state_leftovers(library.settings.state_dir)
     garbage += _old_logs(library, request.keep_logs)
     garbage += _lost_fingerprints(library)
     return Collection(tuple(garbage), tuple(dict.fromkeys(notes)), tuple(errors))
@@ -247,6 +256,19 @@ def _is_safe(safe: SafeArchive) -> bool:
 
 
 # --- what is in the state dir ----------------------------------------------------------------
+
+
+def _state_leftovers(state_dir: Path) -> Iterator[Garbage]:
+    """Working folders whose process, which they name, has ended; small files that nobody renamed.
+
+    These have no lock: a day is enough for any of them.
+    """
+    for folder in (state_dir, state_dir / "uploads", state_dir / "logs"):
+        for path in sorted(folder.glob(".*.tmp")):
+            working = _WORKING.fullmatch(path.name)
+            is_dead = not is_alive(int(working[1])) if working else is_abandoned(path)
+            if is_dead:
+                yield Garbage("leftover", str(path), size_on_disk(path), "its process has ended")
 
 
 def _old_logs(library: LibraryPlaces, keep: int) -> Iterator[Garbage]:

@@ -23,7 +23,14 @@ from dsmanager.refs import Ref, parse_archive_name
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces
 
-__all__ = ["Leftover", "find_leftovers", "holder_in", "size_on_disk"]
+__all__ = [
+    "Leftover",
+    "find_leftovers",
+    "holder_in",
+    "is_abandoned",
+    "is_alive",
+    "size_on_disk",
+]
 
 _KEPT = re.compile(r"\.(.+)\.[0-9a-f]{8}\.kept\.tmp", re.DOTALL)
 _PART = re.compile(r"\.(.+)\.part(\.json)?", re.DOTALL)
@@ -80,6 +87,17 @@ def holder_in(data_dir: Path, name: str | None) -> str | None:
         if lock.name.startswith(start) and (holder := held_by(lock)) is not None:
             return holder
     return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number, anybody's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def size_on_disk(path: Path) -> int:
@@ -169,10 +187,11 @@ def _in_downloads(folder: Path) -> Iterator[Leftover]:
 def _is_unfinished(path: Path) -> bool:
     if path.name.endswith(".tmp"):
         return True
-    return _OF_TFDS.fullmatch(path.name) is not None and _is_abandoned(path)
+    return _OF_TFDS.fullmatch(path.name) is not None and is_abandoned(path)
 
 
-def _is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path) -> bool:
+    """Whether nothing of it was written for a day."""
     newest_s = 0.0
     with suppress(OSError):
         newest_s = path.lstat().st_mtime

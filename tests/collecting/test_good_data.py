@@ -169,3 +169,23 @@ def test_old_logs_and_fingerprints_of_files_that_are_gone_go(place):
     ]
     assert set(place.library.memory.files()) == {archive, away}
     assert place.gc() == []
+
+
+def test_what_dead_processes_left_in_the_state_dir_goes(place):
+    import os
+    import subprocess
+    import sys
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    logs = place.root / "state" / "logs"
+    dead, living = (logs / f".scratch.{pid}.x.tmp" for pid in (gone.pid, os.getpid()))
+    young, old = (place.root / "state" / f".jobs.json.{n * 8}.tmp" for n in "01")
+    for folder in (dead, living):
+        folder.mkdir(parents=True)
+    for path in (young, old):
+        path.write_text("{")
+    os.utime(old, (1, 1))
+    assert sorted(name for _, name, _ in place.gc()) == sorted([dead.name, old.name])
+    assert living.exists()
+    assert young.exists()
