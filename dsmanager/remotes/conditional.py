@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from dsmanager.errors import DsmanagerError, TemporaryError, VerificationError
+from dsmanager.errors import DsmanagerError, TemporaryError
 from dsmanager.remotes.client import Access, no_credentials
 from dsmanager.remotes.failures import error_code, http_status, translated
 from dsmanager.remotes.objects import SHA256_KEY
+from dsmanager.remotes.small import read_small
 
 if TYPE_CHECKING:
     from dsmanager.remotes.remote import Remote
@@ -57,23 +58,12 @@ class VersionedBytes:
 def read_versioned(remote: Remote, name: str, *, max_bytes: int) -> VersionedBytes | None:
     """The content of a small object; None when it does not exist.
 
-    Raises VerificationError when it is larger than ``max_bytes``.
+    Raises VerificationError when it is larger than ``max_bytes`` or not what its metadata says.
     """
-    with translated(remote.config, remote.url_of(name)):
-        try:
-            answer = remote.clients.control.get_object(**_place(remote, name))
-        except ClientError as error:
-            if error_code(error) in ("NoSuchKey", "404"):
-                return None
-            raise
-        with answer["Body"] as body:
-            content = body.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise VerificationError(
-            f"{remote.url_of(name)} is larger than the {max_bytes:,} bytes it may have",
-            hint=f"look at it: dsmanager remote check {remote.config.name}",
-        )
-    return VersionedBytes(content, answer["ETag"])
+    found = read_small(
+        remote.clients.control, remote.config, remote.key_of(name), max_bytes=max_bytes
+    )
+    return VersionedBytes(*found) if found is not None else None
 
 
 def write_versioned(remote: Remote, name: str, content: bytes, *, etag: str | None) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import botocore.exceptions as botocore_errors
+import urllib3.exceptions as urllib3_errors
 from botocore.parsers import ResponseParserError
 
 from dsmanager.errors import (
@@ -121,9 +122,13 @@ _BY_CODE: dict[str, _Failure] = {
     "NotFound": _NO_OBJECT,
     "404": _NO_OBJECT,
     "NoSuchUpload": _Failure(TemporaryError, "the upload was aborted by somebody", _RETRY_HINT),
+    "InvalidPart": _Failure(
+        TemporaryError, "the server does not have a part of the upload ({code})", _RETRY_HINT
+    ),
     "PreconditionFailed": _CHANGED,
     "412": _CHANGED,
     "ConditionalRequestConflict": _BUSY,
+    "409": _BUSY,
     "OperationAborted": _BUSY,
     "SlowDown": _BUSY,
     "SlowDownRead": _BUSY,
@@ -208,7 +213,14 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Failure], ...] = (
         ),
         _CHAIN,
     ),
-    ((botocore_errors.ConnectTimeoutError, botocore_errors.ReadTimeoutError), _SILENT),
+    (
+        (
+            botocore_errors.ConnectTimeoutError,
+            botocore_errors.ReadTimeoutError,
+            urllib3_errors.TimeoutError,
+        ),
+        _SILENT,
+    ),
     (
         (botocore_errors.EndpointConnectionError, botocore_errors.ProxyConnectionError),
         _UNREACHABLE,
@@ -218,6 +230,7 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Failure], ...] = (
             botocore_errors.ConnectionError,
             botocore_errors.HTTPClientError,
             botocore_errors.IncompleteReadError,
+            urllib3_errors.HTTPError,  # of a refusal of GetObject that broke off while it came
             ConnectionError,
             TimeoutError,
         ),
@@ -248,6 +261,14 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, DsmanagerError):
         return isinstance(error, TemporaryError)
     return _failure_of(error).error is TemporaryError
+
+
+def is_silence(error: Exception) -> bool:
+    """Whether a server was waited for until time was up."""
+    return isinstance(
+        error,
+        botocore_errors.ConnectTimeoutError | botocore_errors.ReadTimeoutError | TimeoutError,
+    )
 
 
 def retry_after_s(error: Exception) -> float:
@@ -299,6 +320,7 @@ _CAUGHT = (
     botocore_errors.BotoCoreError,
     botocore_errors.ClientError,
     ResponseParserError,
+    urllib3_errors.HTTPError,
     ConnectionError,
     TimeoutError,
     ValueError,

@@ -10,7 +10,14 @@ from typing import Any
 from dsmanager.errors import TemporaryError
 from dsmanager.hashing import is_sha256
 
-__all__ = ["SHA256_KEY", "ObjectChangedError", "RemoteObject", "bare_etag", "iso_time"]
+__all__ = [
+    "SHA256_KEY",
+    "ObjectChangedError",
+    "RemoteObject",
+    "bare_etag",
+    "iso_time",
+    "recorded_sha256",
+]
 
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
@@ -37,15 +44,12 @@ class RemoteObject:
     @classmethod
     def from_head(cls, name: str, answer: Mapping[str, Any]) -> RemoteObject:
         """Of an answer to HEAD or GET."""
-        # Header names have no case: some servers answer with "Sha256".
-        metadata = {key.lower(): value for key, value in answer.get("Metadata", {}).items()}
-        sha256 = metadata.get(SHA256_KEY)
         return cls(
             name=name,
             size=int(answer["ContentLength"]),
             etag=bare_etag(answer.get("ETag")),
             last_modified=iso_time(answer.get("LastModified")),
-            sha256=sha256 if is_sha256(sha256) else None,
+            sha256=recorded_sha256(answer),
         )
 
     @classmethod
@@ -61,6 +65,14 @@ class RemoteObject:
     def holds(self, size: int, sha256: str) -> bool:
         """Whether size and metadata say that this is the content meant."""
         return self.size == size and self.sha256 == sha256
+
+
+def recorded_sha256(answer: Mapping[str, Any]) -> str | None:
+    """The sha256 in the object metadata of an answer to HEAD or GET."""
+    # Header names have no case: some servers answer with "Sha256".
+    metadata = {key.lower(): value for key, value in answer.get("Metadata", {}).items()}
+    sha256 = metadata.get(SHA256_KEY)
+    return sha256 if is_sha256(sha256) else None
 
 
 def bare_etag(etag: str | None) -> str:

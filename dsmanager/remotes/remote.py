@@ -33,6 +33,7 @@ from dsmanager.remotes.objects import RemoteObject
 from dsmanager.remotes.partial import PartialFile
 from dsmanager.remotes.rate import RateLimit
 from dsmanager.remotes.readback import differing_checksum
+from dsmanager.remotes.small import read_small
 from dsmanager.remotes.unfinished import UnfinishedUpload, abort_upload, list_uploads
 from dsmanager.remotes.upload import NewObject, Upload
 from dsmanager.remotes.upload_notes import UploadNotes
@@ -114,25 +115,13 @@ class Remote:
     def read_bytes(self, name: str, *, max_bytes: int) -> bytes | None:
         """The content of a small object; None when it does not exist.
 
-        Raises VerificationError when it is larger than ``max_bytes``.
+        Raises VerificationError when it is larger than ``max_bytes`` or not what its metadata says.
         """
         with self._translated(self.url_of(name)):
-            try:
-                answer = self._clients.control.get_object(
-                    Bucket=self.config.bucket, Key=self.key_of(name)
-                )
-            except ClientError as error:
-                if error_code(error) in ("NoSuchKey", "404"):
-                    return None
-                raise
-            with answer["Body"] as body:
-                content = body.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise VerificationError(
-                f"{self.url_of(name)} is larger than the {max_bytes:,} bytes it may have",
-                hint=f"look at it, and remove it: dsmanager remote check {self.config.name}",
+            found = read_small(
+                self._clients.control, self.config, self.key_of(name), max_bytes=max_bytes
             )
-        return content
+        return found[0] if found is not None else None
 
     def upload_file(
         self,
@@ -397,6 +386,9 @@ class Remote:
 
     def _head(self, name: str) -> RemoteObject:
         answer = self._clients.control.head_object(Bucket=self.config.bucket, Key=self.key_of(name))
+        # A web page of somebody in between is answered with 200, too.
+        if not answer.get("ETag") or "ContentLength" not in answer:
+            raise not_s3(self.config)
         return RemoteObject.from_head(name, answer)
 
     def _explain(self, error: ClientError) -> None:

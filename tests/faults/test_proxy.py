@@ -22,9 +22,11 @@ def behind(request):
 
     server = request.getfixturevalue(request.param)
     config = server.config()
-    with FaultProxy(server.endpoint_url, credentials_file=server.credentials_file) as proxy:
-        with Remote(replace(config, endpoint_url=proxy.url)) as remote:
-            yield remote, proxy
+    with (
+        FaultProxy(server.endpoint_url, credentials_file=server.credentials_file) as proxy,
+        Remote(replace(config, endpoint_url=proxy.url)) as remote,
+    ):
+        yield remote, proxy
 
 
 def test_everything_passes_unchanged_and_is_counted(behind):

@@ -43,6 +43,7 @@ class Findings:
         return [f"{name}: {each}" for name in DEFECTS for each in getattr(self, name)]
 
 
+DESCRIBED = "remote with its sidecar"
 DEFECTS = ("damaged", "lost", "unclear", "failed", "left")
 
 
@@ -52,6 +53,14 @@ class State:
 
     good: frozenset[str]
     damaged: tuple[str, ...]
+
+    def lost(self, after: State) -> list[str]:
+        """What was good and is no more.
+
+        An archive on a remote and its sidecar cannot be replaced at once: one that is whole by its
+        metadata is not lost while the sidecar of its successor lies beside it, and is refused.
+        """
+        return sorted(each for each in self.good - after.good if not each.endswith(DESCRIBED))
 
     def __or__(self, other: State) -> State:
         return State(self.good | other.good, self.damaged + other.damaged)
@@ -81,9 +90,9 @@ def remote_state(config: RemoteConfig) -> State:
     for name in object_names(config):
         if name.endswith(ARCHIVES):
             wrong = _disagreeing(config, name)
-            if not wrong:
-                good.add(f"{name} remote")
-            elif "metadata" in wrong:
+            if "metadata" not in wrong:
+                good |= {f"{name} remote"} | ({f"{name} {DESCRIBED}"} if not wrong else set())
+            else:
                 damaged.append(f"{name} remote: not what its {' and '.join(wrong)} says")
         elif name == "datasets.json":
             good |= {f"{ref} shared" for ref in json.loads(_read(config, name)[0])["datasets"]}
@@ -155,8 +164,8 @@ def one_clear_line(code: int, stderr: str) -> list[str]:
 
     ``sync`` ends with a table, one line for each ref that did not work.
     """
-    lines = stderr.splitlines()
-    errors = [line for line in lines if line.startswith("error:") or "  failed  " in line]
+    starts = ("error:", "1 of 1 did not work:")
+    errors = [line for line in stderr.splitlines() if line.startswith(starts)]
     if code == 0:
         return [] if not errors else [f"exit 0 and {errors}"]
     wrong = []

@@ -71,28 +71,22 @@ VERBS = [
     Verb("manifest import", ("manifest", "import", "other.json"), "imports"),
     Verb("manifest export", ("manifest", "export", "--armory", "--to", "out.json"), "packaged"),
     Verb("remote add", ("remote", "add", "more", "s3://bucket/x"), "packaged", (0, 7)),
-    Verb(
-        "rm --from built", ("rm", "tiny", "--from", "built", "--yes"), "packaged", (0, 6), 0, True
+    *(
+        Verb(
+            f"rm --from {place}",
+            ("rm", "tiny", "--from", place, "--yes"),
+            "everywhere" if place == "remote" else "packaged",
+            (0, 6),
+            removes=True,
+        )
+        for place in ("built", "cached", "remote", "recorded")
     ),
-    Verb(
-        "rm --from cached", ("rm", "tiny", "--from", "cached", "--yes"), "packaged", (0, 6), 0, True
-    ),
-    Verb(
-        "rm --from remote",
-        ("rm", "tiny", "--from", "remote", "--yes"),
-        "everywhere",
-        (0, 6),
-        0,
-        True,
-    ),
-    Verb(
-        "rm --from recorded",
-        ("rm", "tiny", "--from", "recorded", "--yes"),
-        "packaged",
-        (0, 6),
-        0,
-        True,
-    ),
+    Verb("sync", ("sync",), "remote"),
+    Verb("sync --verify", ("sync", "--verify"), "damaged here"),
+    Verb("sync --push", ("sync", "--push"), "packaged"),
+    Verb("manifest push", ("manifest", "push"), "packaged"),
+    Verb("manifest pull", ("manifest", "pull"), "shared"),
+    Verb("gc", ("gc", "--yes", "--all-uploads"), "littered"),
 ]
 
 
@@ -152,7 +146,7 @@ class KillExperiment:
         after = state_of(machine, remote)
         findings.damaged += [f"{what}: {each}" for each in after.damaged]
         if not self._verb.removes:
-            findings.lost += [f"{what}: {each}" for each in sorted(before.good - after.good)]
+            findings.lost += [f"{what}: {each}" for each in before.lost(after)]
         again = self._zygote.run(machine, *self._arguments)
         if again.code not in self._verb.ends_with or again.hung:
             findings.failed.append(f"{what}: the next run ended with {again.code}: {again.stderr}")
