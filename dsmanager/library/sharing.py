@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dsmanager.errors import DsmanagerError, NotFoundError, TemporaryError, UsageError
+from dsmanager.errors import (
+    DsmanagerError,
+    NotFoundError,
+    TemporaryError,
+    UsageError,
+    VerificationError,
+)
 from dsmanager.files import write_json
 from dsmanager.library.scope import select
 from dsmanager.manifest import Entry, Manifest, parse_manifest, update_manifest
@@ -181,7 +187,12 @@ def _push_once(
     from dsmanager.remotes.conditional import ChangedError, read_versioned, write_versioned
 
     url = remote.url_of(SHARED_NAME)
-    found = read_versioned(remote, SHARED_NAME, max_bytes=_MAX_BYTES)
+    try:
+        found = read_versioned(remote, SHARED_NAME, max_bytes=_MAX_BYTES)
+    except VerificationError:
+        if not force:
+            raise
+        found = None
     theirs = _theirs(found.content if found else None, url, force)
     merged, lines = merge(theirs.entries, mine, replace_differing=_wins(prefer, "local"))
     result = ShareResult(url, library.settings.manifest_path, lines, len(merged))
