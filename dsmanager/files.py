@@ -27,6 +27,7 @@ __all__ = [
     "free_bytes",
     "fsync_folder",
     "is_temporary_name",
+    "leftovers",
     "move_tree_into_place",
     "remove_leftovers",
     "remove_path",
@@ -148,17 +149,20 @@ def move_tree_into_place(tree: Path, final: Path) -> None:
     remove_path(doomed)
 
 
-def remove_leftovers(final: Path) -> None:
-    """Removes what killed processes left of ``final``. The caller holds the lock of ``final``."""
+def leftovers(final: Path) -> list[Path]:
+    """Temporary files and folders of ``final``: of a process at work, or of one that was killed."""
     try:
         names = os.listdir(final.parent)
     except OSError:
-        return
+        return []
+    return [final.with_name(name) for name in names if final_name_of(name) == final.name]
+
+
+def remove_leftovers(final: Path) -> None:
+    """Removes what killed processes left of ``final``. The caller holds the lock of ``final``."""
     with os_errors(f"clean up after {final.name}"):
-        for name in names:
-            if final_name_of(name) != final.name:
-                continue
-            path = final.with_name(name)
+        for path in leftovers(final):
+            name = path.name
             if name.endswith(f".old{_SUFFIX}") and not os.path.lexists(final):
                 os.rename(path, final)
             else:

@@ -114,7 +114,7 @@ def build(
     built afresh, and the earlier build stays until the new one takes its place.
     """
     final = library.version_folder(ref)
-    if not clean and _is_built(ref, final):
+    if not clean and _is_built(ref, final) and not files.leftovers(final):
         return _result(BuiltDataset(ref, final), None, was_built=True)
     with library.locked(ref, "build", progress, cancel):
         files.remove_leftovers(final)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from dsmanager.errors import DsmanagerError, VerificationError
+from dsmanager.remotes.acl import takes_acls
 from dsmanager.remotes.client import Access
 from dsmanager.remotes.clock import clock_skew_s
 from dsmanager.remotes.conditional import PROBE_PREFIX, refuses_stale_writes, refuses_to_replace
@@ -176,17 +177,8 @@ class _Run:
         return "only those with credentials can read what is uploaded"
 
     def _acl(self) -> str:
-        """Looks at the object again: servers are known that empty it instead."""
-        remote = self._remote
-        with translated(remote.config, remote.url_of(self._probe)):
-            before = remote.clients.control.head_object(**self._place)["ETag"]
-            try:
-                remote.clients.control.put_object_acl(**self._place, ACL="private")
-            except ClientError as error:
-                raise _SkipError("the server takes no ACLs; a policy can make it public") from error
-            after = remote.clients.control.head_object(**self._place)["ETag"]
-        if before != after:
-            raise _SkipError("the server writes an object when it is sent an ACL: no --public")
+        if not takes_acls(self._remote):
+            raise _SkipError("the server takes no ACLs; a policy can make objects public")
         return "the server takes ACLs"
 
     def _checksum(self) -> str:

@@ -189,11 +189,14 @@ class Remote:
 
         Raises CredentialsError when an unsigned request still cannot see it.
         """
+        from dsmanager.remotes.acl import takes_acls
+
         self._require_credentials()
-        with self._translated(self.url_of(name)), suppress(ClientError):
-            self._clients.control.put_object_acl(
-                Bucket=self.config.bucket, Key=self.key_of(name), ACL="public-read"
-            )
+        if not self.is_public(name) and takes_acls(self):
+            with self._translated(self.url_of(name)), suppress(ClientError):
+                self._clients.control.put_object_acl(
+                    Bucket=self.config.bucket, Key=self.key_of(name), ACL="public-read"
+                )
         self._require_public(name)
 
     def download_file(
