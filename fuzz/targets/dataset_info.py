@@ -30,7 +30,7 @@ DOCUMENT = {
 WORDS = (
     *(
         "train",
-        "9" * 5000,
+        "9" * 90,
         "-1",
         "shardLengths",
         "name",
@@ -39,7 +39,7 @@ WORDS = (
         "../{SPLIT}",
     ),
     *("{DATASET}", "{NUM_SHARDS}{SHARD_INDEX}", "filepath_template", "features", _SPLIT),
-    *({"pythonClassName": "evil_module.F", "tensor": {}}, "array_record"),
+    *({"pythonClassName": "evil_module.F", "tensor": {}}, "array_record", ["9" * 4400]),
 )
 
 
