@@ -67,6 +67,9 @@ def extract(
         for target in targets:
             files.remove_leftovers(target)
         _require_absent(ref, targets, overwrite)
+        if records.sidecar is not None:
+            needed = sum(member.size for member in records.sidecar.members)
+            files.require_free_bytes(targets[0], needed, f"extracting {ref}")
         expected = records.expected()
         with files.staged_folder(targets[0]) as stage:
             with remembering(library.memory, archive) as remember:

@@ -136,19 +136,26 @@ class Library(LibraryPlaces):
         *,
         public: bool = False,
         overwrite: bool = False,
+        limit_rate: str | int | None = None,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> list[UploadResult]:
-        """Sends the cached archives of ``request`` to the remote, private unless ``public``."""
+        """Sends the cached archives of ``request`` to the remote, private unless ``public``.
+
+        ``limit_rate`` is in bytes a second, such as "10M".
+        """
         from dsmanager.library.transfer import upload
+        from dsmanager.remotes.rate import rate_limit
 
         run = _Run(progress, cancel)
+        limit = rate_limit(limit_rate)
         return [
             upload(
                 self,
                 ref,
                 public=public,
                 overwrite=overwrite,
+                limit=limit,
                 progress=run.progress,
                 cancel=run.cancel,
             )
@@ -161,19 +168,26 @@ class Library(LibraryPlaces):
         *,
         overwrite: bool = False,
         verify: bool = True,
+        limit_rate: str | int | None = None,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> list[DownloadResult]:
-        """Fetches the newest archive of ``request`` into the cache."""
+        """Fetches the newest archive of ``request`` into the cache.
+
+        ``limit_rate`` is in bytes a second, such as "10M".
+        """
         from dsmanager.library.transfer import download
+        from dsmanager.remotes.rate import rate_limit
 
         run = _Run(progress, cancel)
+        limit = rate_limit(limit_rate)
         return [
             download(
                 self,
                 ref,
                 overwrite=overwrite,
                 verify=verify,
+                limit=limit,
                 progress=run.progress,
                 cancel=run.cancel,
             )

@@ -11,7 +11,9 @@ import functools
 import ipaddress
 import json
 import os
+import socket
 import threading
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
@@ -37,8 +39,9 @@ MAX_CONNECTIONS = 32
 _CONNECT_TIMEOUT_S = 3
 _CONTROL_READ_TIMEOUT_S = 6  # two attempts of this end before 15 s when a server hangs
 _DOWNLOAD_READ_TIMEOUT_S = 7
-_UPLOAD_READ_TIMEOUT_S = 14  # tried twice: a server that hangs is noticed within 30 s
-_UPLOAD_SEND_TIMEOUT_S = 14  # urllib3 sends under the connect time-out: slow lines need more
+_UPLOAD_READ_TIMEOUT_S = 27  # tried once: a server that hangs is noticed within 30 s
+_UPLOAD_SEND_TIMEOUT_S = 27  # urllib3 sends under the connect time-out: slow lines need more
+_UNSENT_BYTES = 256 << 10
 _METADATA_TIMEOUT_S = 1
 _DEFAULT_REGION = "us-east-1"
 
@@ -168,6 +171,7 @@ class Clients:
             verify=None if self._config.verify_tls else False,
             config=config,
         )
+        _bound_unsent_bytes(client)
         if not self.is_aws:
             client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
         return cast("S3Client", client)
@@ -244,6 +248,20 @@ def _read_credentials_file(config: RemoteConfig) -> tuple[str, str]:
             f"the credentials of remote '{config.name}' cannot be read from {path}",
             hint=f"start its server again: dsmanager remote serve {config.name}",
         ) from error
+
+
+def _bound_unsent_bytes(client: Any) -> None:
+    """Keeps little more in the kernel's send buffers than what is under way.
+
+    A slow line would take minutes to drain megabytes of them, while the time for an answer runs.
+    botocore has no setting for it: where it is built otherwise, nothing changes.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    with suppress(AttributeError, KeyError):
+        settings = client._endpoint.http_session._manager.connection_pool_kw
+        if option is not None:
+            bound = (socket.IPPROTO_TCP, option, _UNSENT_BYTES)
+            settings["socket_options"] = [*settings["socket_options"], bound]
 
 
 def _take_no_redirect(context: dict[str, Any], **_: object) -> None:

@@ -11,14 +11,13 @@ import concurrent.futures
 import queue
 import random
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken
-from dsmanager.remotes.failures import is_temporary, retry_after_s
+from dsmanager.remotes.failures import is_silence, is_temporary, retry_after_s
 
 __all__ = ["Crew"]
 
@@ -26,9 +25,9 @@ T = TypeVar("T")
 
 _POLL_S = 0.1
 _LAST_WORD_S = 1.0
-_FIRST_RETRY_S = 0.2
-_LONGEST_RETRY_S = 4.0
-_RETRY_WITHIN_S = 15.0
+_MAX_RETRIES = 5
+_FIRST_PAUSE_S = 0.2
+_MAX_PAUSES_S = 30.0
 
 
 class Crew:
@@ -93,27 +92,32 @@ class Crew:
         if self._stopped.is_set() or self._cancel.is_cancelled:
             raise concurrent.futures.CancelledError
 
-    def retried(self, work: Callable[[], T]) -> T:
+    def retried(self, work: Callable[[], T], *, max_silences: int = 2) -> T:
         """Runs ``work`` here, again after a pause when it fails in a way that may pass.
 
-        Pauses double, and are drawn by lot so that many clients do not come back at once; a server
-        that says when to come back is obeyed. No try starts later than ``_RETRY_WITHIN_S``.
+        A server that let the time run out ``max_silences`` times is not asked again.
+        Pauses double, and are drawn by lot so that many clients do not come back at once. A server
+        that says when to come back is obeyed, unless that is too long to wait for here.
         """
-        last_start_s = time.monotonic() + _RETRY_WITHIN_S
-        longest_s = _FIRST_RETRY_S
-        while True:
+        silences, paused_s = 0, 0.0
+        for attempt in range(_MAX_RETRIES):
             try:
                 return work()
             except Exception as error:
                 self.check()
+                silences += is_silence(error)
                 if isinstance(error, DsmanagerError) or not is_temporary(error):
                     raise
-                pause_s = max(longest_s * random.uniform(0.5, 1), retry_after_s(error))  # noqa: S311
-                if time.monotonic() + pause_s > last_start_s:
+                if silences == max_silences:
+                    raise
+                pause_s = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1)  # noqa: S311
+                pause_s = max(pause_s, retry_after_s(error))
+                paused_s += pause_s
+                if paused_s > _MAX_PAUSES_S:
                     raise
             self._stopped.wait(pause_s)
             self.check()
-            longest_s = min(2 * longest_s, _LONGEST_RETRY_S)
+        return work()
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

@@ -179,16 +179,18 @@ class Download:
                 self._file.write(view, position, crew.check)
 
     def _save(self, crew: Crew) -> None:
-        """Has one of the threads flush and note what has arrived, unless one is at it."""
-        if self._file is None or (self._saving is not None and not self._saving.done()):
+        """Notes what has arrived; from time to time has one of the threads flush it."""
+        if self._file is None:
             return
-        if self._saving is not None:
+        with os_errors(f"write {self._obj.name}"):
+            self._file.note()
+        if self._saving is not None and self._saving.done():
             crew.result(self._saving)
             self._saving = None
-        if self._file.is_due():
-            self._saving = crew.submit(self._note)
+        if self._saving is None and self._file.is_due():
+            self._saving = crew.submit(self._flush)
 
-    def _note(self) -> None:
+    def _flush(self) -> None:
         assert self._file is not None
         with os_errors(f"write {self._obj.name}"):
             self._file.save()

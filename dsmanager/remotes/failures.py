@@ -263,12 +263,13 @@ def is_temporary(error: Exception) -> bool:
     return _failure_of(error).error is TemporaryError
 
 
-def is_silence(error: Exception) -> bool:
-    """Whether a server was waited for until time was up."""
-    return isinstance(
-        error,
-        botocore_errors.ConnectTimeoutError | botocore_errors.ReadTimeoutError | TimeoutError,
-    )
+def is_silence(error: BaseException | None) -> bool:
+    """Whether a server was waited for until time was up, while sending or while reading."""
+    while error is not None:
+        if isinstance(error, _TIME_OUTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def retry_after_s(error: Exception) -> float:
@@ -316,6 +317,11 @@ def translated(config: RemoteConfig, url: str) -> Iterator[None]:
         raise translate(error, config, url) from error
 
 
+_TIME_OUTS = (
+    botocore_errors.ConnectTimeoutError,
+    botocore_errors.ReadTimeoutError,
+    TimeoutError,
+)
 _CAUGHT = (
     botocore_errors.BotoCoreError,
     botocore_errors.ClientError,

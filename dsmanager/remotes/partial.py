@@ -1,9 +1,10 @@
 """The part of an object that has arrived, on disk beside its target, for the next process to go on.
 
 Of the target ``x`` it is ``.x.part``, with ``.x.part.json`` that says of which object and which of
-its bytes are there. A byte is noted only after it was flushed, so that what the notes say holds
-after a kill and after a loss of power; the hash of the whole object has the last word all the same.
-The caller holds the lock of the target.
+its bytes are there. The first line of the notes names bytes that were flushed before it was
+written: they outlive a loss of power. The lines after it name what was only written: they hold
+until the system starts again, for a killed process takes nothing out of the kernel's memory. The
+hash of the whole object has the last word all the same. The caller holds the lock of the target.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class PartialFile:
         # processor time of writers that wait here.
         self._writing = threading.Lock()
         self._saving = threading.Lock()
+        self._noting = threading.Lock()
         self._spans, self.was_of_another = self._read_notes(path)
         self.found_bytes = self._spans.total()
         """Bytes that were there already."""
@@ -101,6 +103,9 @@ class PartialFile:
         self._unsaved_limit = min(max(size // 64, _MIN_UNSAVED_BYTES), _MAX_UNSAVED_BYTES)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if self.found_bytes else os.O_TRUNC)
         self._descriptor = os.open(path, flags, 0o644)
+        if self._notes is not None and not self.found_bytes:
+            remove_path(self._notes)
+            self._append({**self._identity, "there": []})
         with suppress(OSError):  # a file of full length takes writes in any order faster
             os.ftruncate(self._descriptor, size)
 
@@ -109,7 +114,7 @@ class PartialFile:
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):  # less to go on with; what matters is raised already
-            self.save()
+            self.note()
         with self._writing, self._saving:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -149,20 +154,35 @@ class PartialFile:
         late = time.monotonic() > self._saved_at_s + _MAX_UNSAVED_S
         return unsaved >= self._unsaved_limit or (unsaved > 0 and late)
 
+    def note(self) -> None:
+        """Notes what has arrived, without flushing it: cheap. Raises OSError."""
+        if self._notes is not None:
+            with self._noting:
+                self._append({"boot": _boot_id(), "written": self._pairs()})
+
     def save(self) -> None:
         """Flushes what has arrived, then notes it. Raises OSError."""
         if self._notes is None:
             return
         with self._saving:
-            with self._writing:
-                if self._descriptor < 0 or self._spans.total() == self._saved_bytes:
-                    return
-                there = Spans(self._spans.pairs())
+            if self._descriptor < 0:
+                return
+            there = self._pairs()
             getattr(os, "fdatasync", os.fsync)(self._descriptor)
-            notes = {**self._identity, "there": there.pairs()}
-            write_bytes(self._notes, json.dumps(notes).encode())
-            self._saved_bytes = there.total()
+            with self._noting:
+                write_bytes(self._notes, _line({**self._identity, "there": there}))
+                self._append({"boot": _boot_id(), "written": self._pairs()})
+            self._saved_bytes = Spans(there).total()
             self._saved_at_s = time.monotonic()
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        with self._writing:
+            return self._spans.pairs()
+
+    def _append(self, notes: dict[str, Any]) -> None:
+        assert self._notes is not None
+        with open(self._notes, "ab") as file:
+            file.write(_line(notes))
 
     def _read_notes(self, path: Path) -> tuple[Spans, bool]:
         """What is there, and whether what is there is of another object."""
@@ -171,14 +191,49 @@ class PartialFile:
         remove_leftovers(self._notes)
         try:
             with open(self._notes, "rb") as file:
-                notes = json.loads(file.read(_MAX_NOTES_BYTES))
-            there = [(int(start), int(end)) for start, end in notes.pop("there")]
-            length = path.stat().st_size
+                first, *later = file.read(_MAX_NOTES_BYTES).splitlines()
+            notes = json.loads(first)
+            there = _spans_of(notes.pop("there"), path)
         except FileNotFoundError:
             return Spans(), False
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except _SENSELESS:
             return Spans(), True
-        if notes != self._identity or any(not 0 <= start < end <= length for start, end in there):
-            remove_path(self._notes)
+        if notes != self._identity:
             return Spans(), True
-        return Spans(there), False
+        return _written_since(later, path) or there, False
+
+
+_SENSELESS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def _written_since(lines: list[bytes], path: Path) -> Spans | None:
+    """What the last whole line names; None when the system was started since, or nobody knows."""
+    boot = _boot_id()
+    for line in reversed(lines):
+        with suppress(*_SENSELESS):
+            notes = json.loads(line)
+            if not boot or notes["boot"] != boot:
+                return None
+            return _spans_of(notes["written"], path)
+    return None
+
+
+def _spans_of(pairs: list[list[int]], path: Path) -> Spans:
+    """Raises ValueError when they do not lie within the file."""
+    length = path.stat().st_size
+    spans = [(int(start), int(end)) for start, end in pairs]
+    if any(not 0 <= start < end <= length for start, end in spans):
+        raise ValueError("spans that the file does not have")
+    return Spans(spans)
+
+
+def _line(notes: dict[str, Any]) -> bytes:
+    return json.dumps(notes).encode() + b"\n"
+
+
+def _boot_id() -> str:
+    """Changes when the system starts; empty where it has no such name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

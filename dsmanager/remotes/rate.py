@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 
 from dsmanager.errors import UsageError
+from dsmanager.text import plain
 
-__all__ = ["RateLimit", "parse_rate"]
+__all__ = ["RateLimit", "rate_limit"]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _RATE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)([kmg]?)", re.ASCII)
@@ -39,13 +40,18 @@ class RateLimit:
             time.sleep(min(pause_s, _PAUSE_S))
 
 
-def parse_rate(text: str) -> RateLimit:
-    """``10M`` → 10,000,000 bytes a second; k, m and g are powers of 1000. Raises UsageError."""
-    match = _RATE.fullmatch(text.strip().lower())
+def rate_limit(rate: str | int | None) -> RateLimit | None:
+    """``10M`` → 10,000,000 bytes a second; k, m and g are powers of 1000. Raises UsageError.
+
+    A number counts bytes a second; None and nothing are no limit.
+    """
+    if rate is None or rate == "":
+        return None
+    match = _RATE.fullmatch(str(rate).strip().lower())
     bytes_per_s = int(float(match[1]) * _UNITS[match[2]]) if match else 0
     if not bytes_per_s:
         raise UsageError(
-            f"'{text}' is no rate: a number of bytes a second with k, m or g behind it",
+            f"'{plain(str(rate))}' is no rate: a number of bytes a second with k, m or g behind",
             hint="for example: dsmanager download --limit-rate 10M",
         )
     return RateLimit(bytes_per_s)

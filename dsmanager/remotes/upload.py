@@ -156,7 +156,7 @@ class Upload:
             self.crc32 = _crc32_text(zlib.crc32(content))
         self._announce()
         with Crew(1, self._cancel) as crew:
-            request = partial(crew.retried, partial(self._put, crew, content))
+            request = partial(crew.retried, partial(self._put, crew, content), max_silences=1)
             return self._named(lambda: crew.result(crew.submit(request)))
 
     def _put(self, crew: Crew, content: memoryview | bytes) -> str:
@@ -271,7 +271,7 @@ class Upload:
             done = [crew.result(part) for part in parts]
             self._announce()
             finish = partial(self._complete, target, [part.for_completion() for part in done])
-            return crew.result(crew.submit(partial(crew.retried, finish)))
+            return crew.result(crew.submit(partial(crew.retried, finish, max_silences=1)))
 
     def _send_part(
         self,
@@ -290,7 +290,7 @@ class Upload:
             answer = self._client.upload_part(**target, PartNumber=number, Body=body)
             return SentPart(number, len(view), answer["ETag"], answer.get("ChecksumCRC32"))
 
-        return crew.retried(request)
+        return crew.retried(request, max_silences=1)
 
     def _complete(self, target: dict[str, Any], parts: list[dict[str, Any]]) -> str:
         def request(**extra: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -90,6 +91,29 @@ def test_a_part_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
     os.truncate(path, 59)
     with PartialFile(path, 100, SOME) as file:
         assert file.found_bytes == 0
+
+
+def test_after_a_restart_of_the_system_only_flushed_bytes_count(tmp_path: Path) -> None:
+    path = part_path(tmp_path / "a.tar")
+    with PartialFile(path, 100, SOME) as file:
+        file.write(memoryview(b"x" * 40), 0, lambda: None)
+        file.save()
+        file.write(memoryview(b"x" * 20), 40, lambda: None)
+    notes = path.with_name(f"{path.name}.json")
+    boot = json.loads(notes.read_bytes().splitlines()[-1])["boot"]
+    notes.write_bytes(notes.read_bytes().replace(boot.encode(), b"another"))
+    with PartialFile(path, 100, SOME) as file:
+        assert file.found_bytes == 40
+
+
+def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    path = part_path(tmp_path / "a.tar")
+    fill(path, SOME, 100, 60)
+    notes = path.with_name(f"{path.name}.json")
+    with open(notes, "ab") as file:
+        file.write(notes.read_bytes().splitlines()[-1][:-5])
+    with PartialFile(path, 100, SOME) as file:
+        assert file.found_bytes == 60
 
 
 def test_nothing_is_left_of_a_part_that_is_not_wanted(tmp_path: Path) -> None:

@@ -77,13 +77,8 @@ def test_an_upload_that_was_ended_by_somebody_starts_again(
 ) -> None:
     path, meant = some_file(tmp_path)
     interrupt(store, path, meant, cancelled_after)
-    (notes,) = meant["notes_dir"].iterdir()
-    client = store.clients.control
-    client.abort_multipart_upload(
-        Bucket=store.config.bucket,
-        Key=store.key_of("a.tar"),
-        UploadId=json.loads(notes.read_bytes())["upload_id"],
-    )
+    for upload in store.unfinished_uploads():
+        store.abort_upload(upload)
     send(store, path, meant)
     assert_all_is_well(store, path, meant)
 

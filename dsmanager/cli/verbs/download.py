@@ -42,11 +42,11 @@ def download(
     from dsmanager.library.extraction import extract as extract_ref
     from dsmanager.library.scope import refs_to_download
     from dsmanager.library.transfer import download as download_ref
-    from dsmanager.remotes.rate import parse_rate
+    from dsmanager.remotes.rate import rate_limit
 
     context: Context = ctx.obj
     context.begin("download", changes=True)
-    limit = parse_rate(limit_rate) if limit_rate else None
+    limit = rate_limit(limit_rate)
 
     def work(
         ref: Ref, progress: Progress, cancel: CancelToken

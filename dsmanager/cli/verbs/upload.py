@@ -36,11 +36,11 @@ def upload(
     """Send cached archives with their sidecars to the remote, verified on the way."""
     from dsmanager.library.scope import refs_to_upload
     from dsmanager.library.transfer import upload as upload_ref
-    from dsmanager.remotes.rate import parse_rate
+    from dsmanager.remotes.rate import rate_limit
 
     context: Context = ctx.obj
     context.begin("upload", changes=True)
-    limit = parse_rate(limit_rate) if limit_rate else None
+    limit = rate_limit(limit_rate)
 
     def work(ref: Ref, progress: Progress, cancel: CancelToken) -> UploadResult:
         return upload_ref(
