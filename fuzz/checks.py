@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ def refusing_with(*kinds: type[Exception]) -> Iterator[None]:
 
 @cache
 def scratch_folder() -> Path:
-    """A folder of this process, in memory where there is such a place: targets write very often."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    """A folder of this process, removed at its end; the runner puts it where writing is cheap."""
+    folder = tempfile.mkdtemp(prefix="fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
