@@ -83,7 +83,7 @@ def _options(names: tuple[str, ...]) -> argparse.Namespace:
 
 def _run(name: str, options: argparse.Namespace) -> Outcome:
     """One target in a process of its own; new inputs go to a folder that is thrown away."""
-    memory = Path("/dev/shm")  # noqa: S108 - targets write very often
+    memory = Path("/dev/shm")  # targets write very often
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
         found, shards = Path(scratch, "found"), Path(scratch, "temporary")
         found.mkdir()
