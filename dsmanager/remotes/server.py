@@ -27,6 +27,7 @@ from dsmanager.progress import CancelToken
 from dsmanager.remotes.weed import (
     choose_ports,
     command_line,
+    command_of,
     find_weed,
     is_listening,
     process_mark,
@@ -104,6 +105,7 @@ def start(
                     hint=f"stop it first: dsmanager remote serve {other.name} --stop",
                 )
         weed = find_weed()
+        home.end_unknown()
         home.prepare(data)
         return _bring_up(home, weed, data, bucket or current.bucket, cancel)
 
@@ -111,6 +113,7 @@ def start(
 def stop(name: str, *, state_dir: Path) -> ServerStatus:
     """Stops the server and waits until it is gone; no error when it is not running."""
     home = _Home(name, state_dir)
+    home.end_unknown()
     pid = home.running_pid()
     if pid is not None:
         home.end(pid)
@@ -147,6 +150,7 @@ class _Home:
         self.path = state_dir.absolute() / "servers" / name
         self.credentials_file = self.path / "credentials.json"
         self.log = self.path / "log.txt"
+        self._new_pid = self.path / "new.pid"
 
     @property
     def state(self) -> dict[str, Any]:
@@ -208,11 +212,12 @@ class _Home:
     def launch(self, weed: Path, data: Path, bucket: str, ports: dict[str, int]) -> int:
         """Starts the process in a session of its own and writes down which one it is."""
         command = command_line(weed, data, self.path / "s3.json", bucket, ports)
-        # The shell leaves at once, so that the server is nobody's child and leaves no zombie here.
-        script = 'log="$1"; shift; "$@" </dev/null >"$log" 2>&1 & echo $!'
+        # The shell leaves at once, so that the server is nobody's child and leaves no zombie here,
+        # and notes the pid itself, for this process may be killed before it writes the state.
+        script = 'log="$1"; new="$2"; shift 2; "$@" </dev/null >"$log" 2>&1 & echo $! | tee "$new"'
         with os_errors("start the S3 server"):
             shell = subprocess.run(
-                ["/bin/sh", "-c", script, "sh", str(self.log), *command],
+                ["/bin/sh", "-c", script, "sh", str(self.log), str(self._new_pid), *command],
                 cwd=self.path,
                 env={key: os.environ[key] for key in _ENVIRONMENT if key in os.environ},
                 start_new_session=True,
@@ -231,7 +236,18 @@ class _Home:
             "ports": ports,
         }
         write_json(self.path / "server.json", state, mode=0o600)
+        self._new_pid.unlink(missing_ok=True)
         return pid
+
+    def end_unknown(self) -> None:
+        """Ends a server whose starter was killed before it wrote down which process it is."""
+        try:
+            pid = int(self._new_pid.read_text("utf-8"))
+        except (OSError, ValueError):
+            return
+        if f"-s3.config={self.path / 's3.json'}" in command_of(pid):
+            self.end(pid)
+        self._new_pid.unlink(missing_ok=True)
 
     def end(self, pid: int) -> None:
         """SIGTERM, and SIGKILL after a while; returns when the process is gone."""

@@ -19,6 +19,7 @@ from dsmanager.errors import DsmanagerError, TemporaryError
 __all__ = [
     "choose_ports",
     "command_line",
+    "command_of",
     "find_weed",
     "is_listening",
     "process_mark",
@@ -119,6 +120,24 @@ def sockets_of(ports: Mapping[str, int]) -> list[Path]:
 def process_mark(pid: int) -> str | None:
     """What tells the process ``pid`` from a later one of that number; None when it is gone."""
     return _mark_from_proc(pid) if Path("/proc/self/stat").exists() else _mark_from_ps(pid)
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; empty when it is gone."""
+    try:
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode("utf-8", "replace")
+        )
+    except OSError:
+        pass
+    command = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _mark_from_proc(pid: int) -> str | None:

@@ -75,6 +75,7 @@ class Zygote:
         machine: Machine,
         *arguments: str,
         kill_at: int = 0,
+        kill_after: str = "",
         settings: Mapping[str, Any] | None = None,
         clock_offset_s: float = 0,
     ) -> Running:
@@ -87,6 +88,7 @@ class Zygote:
             cwd=str(machine.root),
             out=str(out),
             kill_at=kill_at,
+            kill_after=kill_after,
             set=dict(settings or {}),
             clock_offset_s=clock_offset_s,
         )

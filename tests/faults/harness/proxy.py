@@ -140,6 +140,11 @@ class FaultProxy:
         """How many requests of each method passed."""
         return Counter(request.line.partition(" ")[0] for request in list(self.requests))
 
+    @property
+    def distant_url(self) -> str:
+        """The same place, spelt so that nobody takes it for loopback: bodies are signed."""
+        return f"http://127.1:{self._port}"
+
     def inject(
         self,
         fault: Fault,

@@ -22,6 +22,7 @@ FAST = {
     "dsmanager.remotes.client:_CONTROL_READ_TIMEOUT_S": 1,
     "dsmanager.remotes.client:_DOWNLOAD_READ_TIMEOUT_S": 1,
     "dsmanager.remotes.client:_UPLOAD_READ_TIMEOUT_S": 2,
+    "dsmanager.remotes.client:_UPLOAD_SEND_TIMEOUT_S": 2,
 }
 """Time-outs that a stall has to outlast, short enough to wait for."""
 
@@ -142,7 +143,7 @@ class FaultExperiment:
         settings: Mapping[str, Any] = FAST,
     ) -> None:
         self._zygote = zygote
-        self._transfer = transfer
+        self.transfer = transfer
         self._starts = starts
         self._proxy = proxy
         self._root = root
@@ -159,17 +160,17 @@ class FaultExperiment:
         self._number += 1
         machine, remote = self._make(case)
         before = state_of(machine, remote)
-        machine.use(replace(remote, endpoint_url=self._proxy.url))
+        machine.use(replace(remote, endpoint_url=self._proxy.distant_url))
         rule = case.inject(
             self._proxy, times=times, skip=skip, action=lambda: _replace_object(remote)
         )
         ended = self._zygote.wait(
-            self._zygote.start(machine, *self._transfer.arguments, settings=self._settings),
+            self._zygote.start(machine, *self.transfer.arguments, settings=self._settings),
             give_up_s=GIVE_UP_S,
         )
         self._proxy.clear()
         often = "once" if times == 1 else "always"
-        what = f"{self._transfer.name}, {case.name} {often}, from request {skip + 1} on"
+        what = f"{self.transfer.name}, {case.name} {often}, from request {skip + 1} on"
         findings = Findings(tries=int(rule.used > 0))
         findings.unclear += [f"{what}: {each}" for each in self._endings(case, ended)]
         after = state_of(machine, remote)
@@ -181,15 +182,15 @@ class FaultExperiment:
 
     def _make(self, case: Case) -> tuple[Machine, RemoteConfig]:
         root = self._root / f"struck-{self._number}"
-        machine, remote = self._starts.make(self._transfer.start, root)
-        if case.fault is Fault.CHANGE and self._transfer.start.startswith("remote"):
+        machine, remote = self._starts.make(self.transfer.start, root)
+        if case.fault is Fault.CHANGE and self.transfer.start.startswith("remote"):
             remote = self._starts.published()  # it is changed: not one that others share
         return machine, remote
 
     def _endings(self, case: Case, ended: Ended) -> list[str]:
         if ended.hung:
             return [f"it was still running after {GIVE_UP_S} s"]
-        if self._transfer.is_listing:
+        if self.transfer.is_listing:
             return _listing_endings(ended)
         wrong = one_clear_line(ended.code, ended.stderr)
         if ended.code not in (0, *case.codes):
@@ -199,7 +200,7 @@ class FaultExperiment:
     def _retry(
         self, what: str, case: Case, machine: Machine, remote: RemoteConfig, findings: Findings
     ) -> None:
-        again = self._zygote.run(machine, *self._transfer.arguments)
+        again = self._zygote.run(machine, *self.transfer.arguments)
         if again.code or again.hung:
             findings.failed.append(f"{what}: the next run ended with {again.code}: {again.stderr}")
         at_last = state_of(machine, remote)

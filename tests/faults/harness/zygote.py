@@ -4,7 +4,7 @@ Reads requests as JSON lines from stdin and answers each with one. ``start`` for
 runs the program as a shell would; ``wait`` waits for it, and kills it after a while where asked.
 ``kill_at`` n is a SIGKILL just before the n-th change of the file system: every open for writing,
 rename, remove, mkdir, process and connection counts, in all threads. Audit hooks see them without
-a hook in the product.
+a hook in the product. ``kill_after`` names an event: the change after it is the deadly one.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def preload() -> None:
     assert Clients(config).control.meta.service_model.operation_names
 
 
-def watch_changes(kill_at: int, counted: list[int]) -> None:
+def watch_changes(kill_at: int, kill_after: str, counted: list[int]) -> None:
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal kill_at
         if event == "open":
             flags = arguments[2]
             if not isinstance(flags, int) or not flags & WRITES:
@@ -62,6 +63,8 @@ def watch_changes(kill_at: int, counted: list[int]) -> None:
         counted[0] += 1
         if counted[0] == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if event == kill_after:
+            kill_at = counted[0] + 1
 
     sys.addaudithook(watch)
 
@@ -106,7 +109,7 @@ def become(request: dict[str, Any]) -> None:
     from dsmanager.cli.main import main
 
     counted = [0]
-    watch_changes(request["kill_at"], counted)
+    watch_changes(request["kill_at"], request["kill_after"], counted)
     code = main(request["arguments"])
     changes = counted[0]
     atexit._run_exitfuncs()

@@ -1,0 +1,51 @@
+"""One zygote, one small dataset and one proxy a worker; machines in states to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.machine import new_machine, write_builders
+from harness.processes import Zygote
+from harness.proxy import FaultProxy
+from harness.starts import SMALL_PAYLOAD_BYTES, Starts, with_payload
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as zygote:
+        yield zygote
+
+
+@pytest.fixture(scope="session")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_builders(tmp_path_factory.mktemp("builders") / "all")
+
+
+@pytest.fixture(scope="session")
+def built(zygote: Zygote, builders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data dir with ``tiny:1.0.0``."""
+    machine = new_machine(tmp_path_factory.mktemp("built") / "machine")
+    done = zygote.run(machine, "build", "tiny", "--path", str(builders / "tiny"))
+    assert done.code == 0, done.stderr
+    return machine.data_dir
+
+
+@pytest.fixture(scope="session")
+def starts(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> Starts:
+    return Starts(built, seaweedfs.config, tmp_path_factory.mktemp("starts"))
+
+
+@pytest.fixture(scope="session")
+def large_starts(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> Starts:
+    """With an archive of several parts and ranges, where those are made small."""
+    folder = tmp_path_factory.mktemp("large-starts")
+    data = with_payload(built, folder / "data", SMALL_PAYLOAD_BYTES)
+    return Starts(data, seaweedfs.config, folder)
+
+
+@pytest.fixture(scope="session")
+def proxy(seaweedfs) -> Iterator[FaultProxy]:
+    with FaultProxy(seaweedfs.endpoint_url, credentials_file=seaweedfs.credentials_file) as proxy:
+        yield proxy
