@@ -159,6 +159,12 @@ class Upload:
             request = partial(crew.retried, partial(self._put, crew, content), max_silences=1)
             return self._named(lambda: crew.result(crew.submit(request)))
 
+    def _patiently(self, request: Callable[[], T]) -> T:
+        """Sends one small request, again where that may help."""
+        with Crew(1, self._cancel) as crew:
+            work = partial(crew.retried, request, max_silences=1)
+            return self._named(lambda: crew.result(crew.submit(work)))
+
     def _put(self, crew: Crew, content: memoryview | bytes) -> str:
         def request(**extra: Any) -> str:
             body: Any = _Body(content, crew, self._progress, self._limit) if content else b""
@@ -168,21 +174,20 @@ class Upload:
         return self._tolerant(request, self._acl | self._condition)
 
     def _in_parts(self, file: BinaryIO) -> str:
-        begun, sent = self._named(self._resumed) or (self._named(self._begin), {})
+        begun, sent = self._resumed() or (self._begin(), {})
         try:
             etag = self._named(lambda: self._send_parts(file, begun, sent))
         except BaseException as error:
             if self._notes is None or _is_hopeless(error):
-                with suppress(BotoCoreError, ClientError):
-                    abort_upload(self._client, self._place, begun.upload_id)
-                self.forget()
+                self._end(begun)
             raise
         self.forget()
         return etag
 
     def _begin(self) -> BegunUpload:
         crc32 = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
-        upload_id = self._tolerant(self._create, self._acl | (crc32 if self._with_crc32 else {}))
+        extra = self._acl | (crc32 if self._with_crc32 else {})
+        upload_id = self._patiently(lambda: self._tolerant(self._create, extra))
         begun = self._as_begun(upload_id)
         if self._notes is not None:
             self._notes.write(begun)
@@ -209,20 +214,25 @@ class Upload:
             return None
         if earlier != self._as_begun(earlier.upload_id):
             self._progress.note(f"{self._url}: another upload had begun; starting again")
-            abort_upload(self._client, self._place, earlier.upload_id)
-            self.forget()
+            self._end(earlier)
             return None
         try:
-            parts = self._parts_of(earlier.upload_id)
-        except ClientError as error:
-            if http_status(error) != 404 or error_code(error) == "NoSuchBucket":
-                raise
-            self.forget()
+            parts = self._patiently(lambda: self._parts_of(earlier.upload_id))
+        except (CancelledError, TemporaryError):
+            raise
+        except DsmanagerError:  # it has ended, or this server does not list parts
+            self._end(earlier)
             return None
         self._progress.note(
             f"{self._url}: resuming, {len(parts):,} of {self._part_count():,} parts are there"
         )
         return earlier, parts
+
+    def _end(self, begun: BegunUpload) -> None:
+        """Aborts an upload, or at least tries to: the server's list shows what is left."""
+        with suppress(BotoCoreError, ClientError):
+            abort_upload(self._client, self._place, begun.upload_id)
+        self.forget()
 
     def _parts_of(self, upload_id: str) -> dict[int, SentPart]:
         pages = self._client.get_paginator("list_parts").paginate(**self._place, UploadId=upload_id)
