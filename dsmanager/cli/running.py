@@ -33,8 +33,8 @@ def run_each(
     show: Callable[[Result], None],
     *,
     label: Callable[[Item], str] = str,
-) -> None:
-    """Runs ``work`` on each item and shows its result or its error."""
+) -> bool:
+    """Runs ``work`` on each item and shows its result or its error; False when cancelled."""
     context.asked = len(items) + len(context.output.errors)
     with cancelling_signals() as cancel:
         for item in items:
@@ -43,10 +43,11 @@ def run_each(
             except CancelledError as error:
                 error.ref = error.ref or label(item)
                 context.output.error(error)
-                return
+                return False
             except DsmanagerError as error:
                 error.ref = error.ref or label(item)
                 context.output.error(error)
+    return True
 
 
 def choose(

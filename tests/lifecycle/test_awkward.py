@@ -182,3 +182,15 @@ def test_ignored_signals_stay_ignored(built_machine, wait_until):
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=120) == 0
     assert (built_machine.cache / ARCHIVE).exists()
+
+
+def test_a_download_that_cannot_be_unpacked_is_told_as_a_download(
+    built_machine, other_machine, remote_config
+):
+    built_machine.use(remote_config)
+    other_machine.use(remote_config)
+    built_machine.library.publish("tiny")
+    other_machine.run("download", "tiny", "nosuch", "--extract", code=3)
+    again = other_machine.json("download", "tiny", "--extract", code=7)
+    assert [row["outcome"] for row in again["data"]] == ["unchanged"]
+    assert again["status"] == "partial"

@@ -8,7 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
-from dsmanager.cli.running import run_each
+from dsmanager.cli.running import choose, run_each
 from dsmanager.cli.verbs.extract import show_extracted
 from dsmanager.progress import CancelToken, Progress
 
@@ -48,10 +48,10 @@ def download(
     context.begin("download", changes=True)
     limit = rate_limit(limit_rate)
 
-    def work(
-        ref: Ref, progress: Progress, cancel: CancelToken
-    ) -> tuple[DownloadResult, ExtractResult | None]:
-        fetched = download_ref(
+    fetched: dict[Ref, DownloadResult] = {}
+
+    def fetch(ref: Ref, progress: Progress, cancel: CancelToken) -> DownloadResult:
+        return download_ref(
             context.library,
             ref,
             overwrite=overwrite,
@@ -60,24 +60,24 @@ def download(
             progress=progress,
             cancel=cancel,
         )
-        if not extract:
-            return fetched, None
-        return fetched, extract_ref(
+
+    def keep(done: DownloadResult) -> None:
+        fetched[done.ref] = done
+        _show(context, done)
+
+    def unpack(ref: Ref, progress: Progress, cancel: CancelToken) -> ExtractResult:
+        return extract_ref(
             context.library,
             ref,
             overwrite=overwrite,
-            downloaded_sha256=fetched.sha256 if fetched.verified else None,
+            downloaded_sha256=fetched[ref].sha256 if fetched[ref].verified else None,
             progress=progress,
             cancel=cancel,
         )
 
-    def show(done: tuple[DownloadResult, ExtractResult | None]) -> None:
-        _show(context, done[0])
-        if done[1] is not None:
-            show_extracted(context, done[1])
-
-    chosen = refs_to_download(context.library, refs)
-    run_each(context, chosen, work, show)
+    chosen = choose(context, refs, lambda each: refs_to_download(context.library, each))
+    if run_each(context, chosen, fetch, keep) and extract and fetched:
+        run_each(context, list(fetched), unpack, lambda done: show_extracted(context, done))
 
 
 def _show(context: Context, done: DownloadResult) -> None:

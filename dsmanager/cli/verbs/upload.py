@@ -8,7 +8,7 @@ import typer
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
-from dsmanager.cli.running import run_each
+from dsmanager.cli.running import choose, run_each
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def upload(
         )
 
     context.settings.require_remote()
-    chosen = refs_to_upload(context.library, refs)
+    chosen = choose(context, refs, lambda each: refs_to_upload(context.library, each))
     run_each(context, chosen, work, lambda done: _show(context, done))
 
 
