@@ -218,10 +218,10 @@ class Upload:
             return None
         try:
             parts = self._patiently(lambda: self._parts_of(earlier.upload_id))
-        except (CancelledError, TemporaryError):
-            raise
-        except DsmanagerError:  # it has ended, or this server does not list parts
-            self._end(earlier)
+        except DsmanagerError as error:
+            if isinstance(error, (CancelledError, TemporaryError)) and not _has_ended(error):
+                raise
+            self._end(earlier)  # or this server does not list parts
             return None
         self._progress.note(
             f"{self._url}: resuming, {len(parts):,} of {self._part_count():,} parts are there"
@@ -417,6 +417,12 @@ def _is_not_implemented(error: ClientError) -> bool:
 def _is_hopeless(error: BaseException) -> bool:
     """Whether nothing is gained by going on with the same upload later."""
     return isinstance(error, DsmanagerError) and not isinstance(error, _RESUMABLE)
+
+
+def _has_ended(error: DsmanagerError) -> bool:
+    """Whether the server knows no such upload any more."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and error_code(cause) == "NoSuchUpload"
 
 
 def _crc32_text(crc32: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from harness.machine import new_machine, write_builders
 from harness.processes import Zygote
 from harness.proxy import FaultProxy
-from harness.starts import SMALL_PAYLOAD_BYTES, Starts, with_payload
+from harness.starts import Starts, with_payload
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +39,16 @@ def starts(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def large_starts(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> Starts:
-    """With an archive of several parts and ranges, where those are made small."""
-    folder = tmp_path_factory.mktemp("large-starts")
-    data = with_payload(built, folder / "data", SMALL_PAYLOAD_BYTES)
-    return Starts(data, seaweedfs.config, folder)
+def starts_with(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory):
+    """``starts_with(n)``: machines whose dataset has n bytes more."""
+
+    @functools.cache
+    def make(size_bytes: int) -> Starts:
+        folder = tmp_path_factory.mktemp("large-starts")
+        data = with_payload(built, folder / "data", size_bytes)
+        return Starts(data, seaweedfs.config, folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")

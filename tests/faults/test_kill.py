@@ -14,7 +14,7 @@ from harness.servers import serve_killed
 
 from dsmanager.remotes import server
 
-CHANGES = 2
+CHANGES = 1
 MOMENTS = 1
 
 
@@ -24,8 +24,7 @@ def test_killed_verb_loses_nothing_and_its_next_run_succeeds(
 ):
     experiment = KillExperiment(zygote, verb, starts, builders, tmp_path)
     chance = random.Random(verb.name)
-    changes = 1 if verb.name.startswith("build") else CHANGES
-    findings = experiment.run(experiment.points(changes, MOMENTS, chance))
+    findings = experiment.run(experiment.points(CHANGES, MOMENTS, chance))
     assert findings.defects == []
     assert findings.tries >= 1
 

@@ -87,9 +87,10 @@ def local_state(machine: Machine) -> State:
 def remote_state(config: RemoteConfig) -> State:
     """Archives on a remote: whole when metadata and sidecar say what the bytes are."""
     good, damaged = set(), []
-    for name in object_names(config):
+    etags = objects(config)
+    for name, etag in etags.items():
         if name.endswith(ARCHIVES):
-            wrong = _disagreeing(config, name)
+            wrong = _disagreeing(config, name, etag, etags.get(f"{name}.json"))
             if "metadata" not in wrong:
                 good |= {f"{name} remote"} | ({f"{name} {DESCRIBED}"} if not wrong else set())
             else:
@@ -99,18 +100,22 @@ def remote_state(config: RemoteConfig) -> State:
     return State(frozenset(good), tuple(damaged))
 
 
-def _disagreeing(config: RemoteConfig, name: str) -> list[str]:
+@functools.cache
+def _disagreeing(
+    config: RemoteConfig, name: str, etag: str, etag_of_sidecar: str | None
+) -> tuple[str, ...]:
+    """Records that are not what the bytes are; an ETag stands for bytes, and is read once."""
     content, metadata = _read(config, name)
     said = {"metadata": metadata.get("sha256")}
-    if f"{name}.json" in object_names(config):
+    if etag_of_sidecar is not None:
         said["sidecar"] = json.loads(_read(config, f"{name}.json")[0])["sha256"]
     found = hashlib.sha256(content).hexdigest()
-    return [where for where, sha256 in said.items() if sha256 not in (None, found)]
+    return tuple(where for where, sha256 in said.items() if sha256 not in (None, found))
 
 
 def remote_leftovers(config: RemoteConfig) -> list[str]:
     """Multipart uploads that were neither completed nor aborted, and sidecars of nothing."""
-    names = set(object_names(config))
+    names = set(objects(config))
     left = [
         f"{name} alone"
         for name in sorted(names)
@@ -122,10 +127,12 @@ def remote_leftovers(config: RemoteConfig) -> list[str]:
     return left + [f"multipart upload of {key}" for key in keys if key.startswith(config.prefix)]
 
 
-def object_names(config: RemoteConfig) -> list[str]:
+def objects(config: RemoteConfig) -> dict[str, str]:
+    """ETags by name, of everything below the prefix."""
     prefix = f"{config.prefix}/"
     answer = _client(config).list_objects_v2(Bucket=config.bucket, Prefix=prefix)
-    return [entry["Key"].removeprefix(prefix) for entry in answer.get("Contents", ())]
+    found = answer.get("Contents", ())
+    return {entry["Key"].removeprefix(prefix): entry["ETag"] for entry in found}
 
 
 def _read(config: RemoteConfig, name: str) -> tuple[bytes, dict[str, str]]:

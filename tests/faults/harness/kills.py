@@ -112,10 +112,10 @@ class KillExperiment:
         shutil.rmtree(machine.root)
 
     def points(self, by_change: int, by_time: int, chance: random.Random) -> Iterator[Kill]:
-        """Changes evenly spread from the first to the last, then moments by chance."""
+        """One change by chance of each equal part of all (of every one: itself), then moments."""
         count = min(by_change, self.changes)
         for index in range(count):
-            yield Kill(change=1 + index * self.changes // count)
+            yield Kill(change=1 + int((index + chance.random()) * self.changes / count))
         for _ in range(by_time):
             yield Kill(fraction=chance.uniform(0.02, 0.98))
 

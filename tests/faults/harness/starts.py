@@ -18,7 +18,10 @@ PAYLOAD_BYTES = 18 << 20
 """Makes an archive of two parts and three ranges."""
 
 SMALL_PAYLOAD_BYTES = 11 << 19
-"""The same where parts and ranges are made small."""
+"""The same where parts are made as small as servers take them: 5 MiB."""
+
+RANGES_PAYLOAD_BYTES = 3 << 19
+"""Makes an archive of several ranges where those are made small, and of one part."""
 
 
 def with_payload(built: Path, folder: Path, size_bytes: int = PAYLOAD_BYTES) -> Path:
