@@ -31,7 +31,7 @@ def test_a_clock_that_jumps_between_verbs_changes_nothing(offset_s, zygote, star
         ended = zygote.run(machine, *verb, clock_offset_s=offset_s)
         assert ended.code == 0, ended.stderr
         assert zygote.run(machine, "list").code == 0
-    assert zygote.run(machine, "gc", "--yes", clock_offset_s=-offset_s).code == 0
+    assert zygote.run(machine, "gc", "--yes", clock_offset_s=-offset_s).code in (0, 8)
     assert zygote.run(machine, "verify", "tiny").code == 0
     assert "tiny:1.0.0 cached" in local_state(machine).good
 
