@@ -139,7 +139,7 @@ def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 def test_a_manifest_of_any_bytes_is_read_or_a_usage_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "datasets.json"
+    path = tmp_path_factory.mktemp("manifest") / "datasets.json"
     path.write_bytes(content)
     with suppress(UsageError):
         read_manifest(path)
