@@ -162,7 +162,7 @@ class Clients:
             tcp_keepalive=True,
             s3={
                 "addressing_style": "auto" if self.is_aws else "path",
-                "payload_signing_enabled": not self._protects_bytes(),
+                "payload_signing_enabled": self._signs_bytes(),
             },
         )
         client = self._session().create_client(
@@ -176,10 +176,14 @@ class Clients:
             client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
         return cast("S3Client", client)
 
-    def _protects_bytes(self) -> bool:
-        """Whether bytes are safe on their way without a signature over them: TLS and loopback."""
-        url = urlsplit(self.endpoint_url or "https://")
-        return url.scheme == "https" or _is_loopback(url.hostname or "")
+    @property
+    def uses_tls(self) -> bool:
+        return urlsplit(self.endpoint_url or "https://").scheme == "https"
+
+    def _signs_bytes(self) -> bool:
+        """Whether a signature has to cover the bytes: not within TLS, nor where no wire is."""
+        host = urlsplit(self.endpoint_url or "").hostname or ""
+        return not self.uses_tls and not _is_loopback(host)
 
     def _region(self) -> str:
         found = self._config.region or self._session().get_config_variable("region")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken
-from dsmanager.remotes.failures import is_silence, is_temporary, retry_after_s
+from dsmanager.remotes.failures import is_damage, is_silence, is_temporary, retry_after_s
 
 __all__ = ["Crew"]
 
@@ -106,7 +106,7 @@ class Crew:
             except Exception as error:
                 self.check()
                 silences += is_silence(error)
-                if isinstance(error, DsmanagerError) or not is_temporary(error):
+                if isinstance(error, DsmanagerError) or not _may_pass(error):
                     raise
                 if silences == max_silences:
                     raise
@@ -131,3 +131,7 @@ class Crew:
                 if self._failure is None and not self._stopped.is_set():
                     self._failure = error
                 future.set_exception(error)
+
+
+def _may_pass(error: Exception) -> bool:
+    return is_temporary(error) or is_damage(error)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dsmanager.settings import RemoteConfig
 
 __all__ = [
+    "DamagedError",
     "error_code",
     "http_status",
     "is_temporary",
@@ -44,6 +45,10 @@ __all__ = [
     "translate",
     "translated",
 ]
+
+
+class DamagedError(Exception):
+    """Bytes arrived at the server other than they were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +241,10 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Failure], ...] = (
         ),
         _BROKEN,
     ),
-    ((botocore_errors.FlexibleChecksumError, botocore_errors.ChecksumError), _BAD_BYTES),
+    (
+        (DamagedError, botocore_errors.FlexibleChecksumError, botocore_errors.ChecksumError),
+        _BAD_BYTES,
+    ),
     ((ResponseParserError,), _NOT_S3),
     ((botocore_errors.BotoCoreError, ValueError), _REQUEST),
 )
@@ -261,6 +269,11 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, DsmanagerError):
         return isinstance(error, TemporaryError)
     return _failure_of(error).error is TemporaryError
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether bytes were changed on their way to the server: the same may arrive next time."""
+    return isinstance(error, DamagedError) or _BY_CODE.get(error_code(error)) is _BAD_BYTES
 
 
 def is_silence(error: BaseException | None) -> bool:

@@ -284,8 +284,14 @@ class Remote:
         return UploadNotes(notes_dir, endpoint, self.config.bucket, self.key_of(name))
 
     def _upload(self, new: NewObject, **more: Any) -> Upload:
-        is_aws = self._clients.is_aws
-        return Upload(self._clients.upload, self.config, new, with_crc32=is_aws, **more)
+        return Upload(
+            self._clients.upload,
+            self.config,
+            new,
+            with_crc32=self._clients.is_aws,
+            confirmed=not self._clients.uses_tls,
+            **more,
+        )
 
     def _store(self, new: NewObject, upload: Upload, send: Callable[[], str]) -> RemoteObject:
         """Sends ``new`` unless it is there, reads back what the server says, and publishes it."""

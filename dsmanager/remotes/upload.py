@@ -8,7 +8,6 @@ has with the length and MD5 that they would have now.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import queue
 import zlib
@@ -31,6 +30,7 @@ from dsmanager.errors import (
     os_errors,
 )
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.remotes.body import Body, crc32_text, md5_text, require_arrived
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import error_code, http_status, translate
 from dsmanager.remotes.objects import SHA256_KEY, bare_etag
@@ -60,7 +60,6 @@ _USUAL_PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 _THREADS = 4
 _BUFFERED_BYTES = 256 << 20
-_SEND_BYTES = 256 << 10
 _MIB = 1 << 20
 
 
@@ -115,10 +114,14 @@ class Upload:
         notes: UploadNotes | None = None,
         limit: RateLimit | None = None,
         with_crc32: bool = False,
+        confirmed: bool = False,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
-        """``notes`` is where an upload in parts is remembered; ``with_crc32`` has AWS check it."""
+        """``notes`` is where an upload in parts is remembered; ``with_crc32`` has AWS check it.
+
+        With ``confirmed`` the answer to each request has to confirm the bytes that were sent.
+        """
         self._client = client
         self._config = config
         self._new = new
@@ -134,6 +137,8 @@ class Upload:
         self._notes = notes
         self._limit = limit
         self._with_crc32 = with_crc32
+        self._confirmed = confirmed
+        self._knows_crc32 = True
         self.crc32: str | None = None
         """Of everything, as S3 writes it, once it was read; only for a server that is asked."""
         self._progress = progress
@@ -153,7 +158,7 @@ class Upload:
         """Sends ``content`` in one request."""
         self._require_sha256(hashlib.sha256(content).hexdigest())
         if self._with_crc32:
-            self.crc32 = _crc32_text(zlib.crc32(content))
+            self.crc32 = crc32_text(zlib.crc32(content))
         self._announce()
         with Crew(1, self._cancel) as crew:
             request = partial(crew.retried, partial(self._put, crew, content), max_silences=1)
@@ -167,11 +172,13 @@ class Upload:
 
     def _put(self, crew: Crew, content: memoryview | bytes) -> str:
         def request(**extra: Any) -> str:
-            body: Any = _Body(content, crew, self._progress, self._limit) if content else b""
+            body: Any = Body(content, crew, self._progress, self._limit) if content else b""
             answer = self._client.put_object(**self._place, Body=body, **self._header, **extra)
             return bare_etag(answer.get("ETag"))
 
-        return self._tolerant(request, self._acl | self._condition)
+        # What is not right must be refused here, for it would be visible at once.
+        md5 = {"ContentMD5": md5_text(content)} if self._confirmed else {}
+        return self._tolerant(request, self._acl | self._condition | md5)
 
     def _in_parts(self, file: BinaryIO) -> str:
         begun, sent = self._resumed() or (self._begin(), {})
@@ -277,7 +284,7 @@ class Upload:
                 crc32 = zlib.crc32(view, crc32) if self._with_crc32 else 0
             self._require_end(file)
             self._require_sha256(digest.hexdigest())
-            self.crc32 = _crc32_text(crc32) if self._with_crc32 else None
+            self.crc32 = crc32_text(crc32) if self._with_crc32 else None
             done = [crew.result(part) for part in parts]
             self._announce()
             finish = partial(self._complete, target, [part.for_completion() for part in done])
@@ -295,12 +302,16 @@ class Upload:
             self._progress.add_bytes(len(view))
             return there
 
-        def request() -> SentPart:
-            body: Any = _Body(view, crew, self._progress, self._limit)
-            answer = self._client.upload_part(**target, PartNumber=number, Body=body)
+        def request(**extra: Any) -> SentPart:
+            body: Any = Body(view, crew, self._progress, self._limit)
+            answer = self._client.upload_part(**target, PartNumber=number, Body=body, **extra)
+            if self._confirmed:
+                require_arrived(answer, view, crc32)
             return SentPart(number, len(view), answer["ETag"], answer.get("ChecksumCRC32"))
 
-        return crew.retried(request, max_silences=1)
+        crc32 = crc32_text(zlib.crc32(view)) if self._confirmed else ""
+        checked = {"ChecksumCRC32": crc32} if crc32 and self._knows_crc32 else {}
+        return crew.retried(partial(self._tolerant, request, checked), max_silences=1)
 
     def _complete(self, target: dict[str, Any], parts: list[dict[str, Any]]) -> str:
         def request(**extra: Any) -> str:
@@ -314,7 +325,7 @@ class Upload:
         crc32 = {"ChecksumCRC32": self.crc32, "ChecksumType": "FULL_OBJECT"} if self.crc32 else {}
         return self._tolerant(request, self._condition | crc32)
 
-    def _tolerant(self, request: Callable[..., str], extra: dict[str, Any]) -> str:
+    def _tolerant(self, request: Callable[..., T], extra: dict[str, Any]) -> T:
         """Sends ``request``; once more without what this server turns out not to know."""
         try:
             return request(**extra)
@@ -323,9 +334,16 @@ class Upload:
                 self._acl = {}
             elif _is_not_implemented(error) and "IfNoneMatch" in extra:
                 self._condition = {}
+            elif (
+                error_code(error) in _UNKNOWN_HEADER
+                and self._confirmed
+                and "ChecksumCRC32" in extra
+            ):
+                self._knows_crc32 = False
             else:
                 raise
             dropped = {"ACL", "IfNoneMatch"} - {*self._acl, *self._condition}
+            dropped |= set() if self._knows_crc32 else {"ChecksumCRC32"}
             return self._tolerant(request, {k: v for k, v in extra.items() if k not in dropped})
 
     def _fill(self, file: BinaryIO, view: memoryview) -> None:
@@ -365,49 +383,7 @@ class Upload:
             raise translate(error, self._config, self._url) from error
 
 
-class _Body:
-    """Bytes as botocore sends them: counts what is taken, and stops when nobody wants it.
-
-    ``read`` hands out more than asked for: urllib3 asks for 16 KiB at a time, which costs a
-    second of Python a gigabyte, and passes on whatever it gets.
-    """
-
-    def __init__(
-        self,
-        content: memoryview | bytes,
-        crew: Crew,
-        progress: Progress,
-        limit: RateLimit | None,
-    ) -> None:
-        self._content = memoryview(content)
-        self._crew = crew
-        self._progress = progress
-        self._limit = limit
-        self._piece_bytes = limit.piece_bytes(_SEND_BYTES) if limit else _SEND_BYTES
-        self._position = 0
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def read(self, _size: int = -1) -> memoryview | bytes:
-        self._crew.check()
-        piece = self._content[self._position : self._position + self._piece_bytes]
-        if self._limit is not None:
-            self._limit.take(len(piece), self._crew.check)
-        self._move(self._position + len(piece))
-        return piece or b""
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self._position, len(self._content))[whence]
-        self._move(base + offset)
-        return self._position
-
-    def _move(self, position: int) -> None:
-        self._progress.add_bytes(position - self._position)
-        self._position = position
+_UNKNOWN_HEADER = ("NotImplemented", "InvalidRequest", "InvalidArgument")
 
 
 def _is_not_implemented(error: ClientError) -> bool:
@@ -423,10 +399,6 @@ def _has_ended(error: DsmanagerError) -> bool:
     """Whether the server knows no such upload any more."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and error_code(cause) == "NoSuchUpload"
-
-
-def _crc32_text(crc32: int) -> str:
-    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
 def _then(work: Callable[[], T], afterwards: Callable[[], object]) -> T:
