@@ -1,4 +1,5 @@
-# The developer's interface: make demo, make test, make check, make bench.
+# The developer's interface: make demo, make test, make check, make bench;
+# besides, make soak and make fuzz take long.
 # Each sets itself up with python3, make and a package index.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PYTEST_WORKERS ?= 2
 
 FUZZ_EXECUTIONS ?= 1000000
 
-.PHONY: demo test check bench fuzz clean
+.PHONY: demo test check bench soak fuzz clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/dsmanager demo
@@ -25,6 +26,10 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run.py
+
+soak: $(VENV)/.installed-fuzz
+	$(BIN)/python soak/run.py
+	$(BIN)/python fuzz/run.py --executions $(FUZZ_EXECUTIONS)
 
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python fuzz/run.py --executions $(FUZZ_EXECUTIONS)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults")]
@@ -161,6 +162,10 @@ def struck(bench: Bench, transfer: Transfer, times: int, seed: float) -> Finding
 
 def builder_alone(bench: Bench, after_s: float) -> Findings:
     return kill_builder_alone(bench.zygote, bench.small, bench.builders, bench.folder(), after_s)
+
+
+def server_start(bench: Bench, kill: dict[str, Any]) -> Findings:
+    return serve_killed(bench.zygote, bench.folder(), **kill)
 
 
 def run_all(todo: list[Job], folder: Path, running: server.ServerStatus) -> dict[str, Row]:
