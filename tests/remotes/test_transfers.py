@@ -126,14 +126,14 @@ def test_a_file_that_is_not_as_recorded_stays_invisible(
 
 @pytest.mark.parametrize("recorded", [MULTIPART - 1, MULTIPART + 1, 5])
 def test_a_file_of_another_length_stays_invisible(
-    remote: Remote, tmp_path: Path, recorded: int
+    store: Remote, tmp_path: Path, recorded: int
 ) -> None:
     path, sha256 = some_file(tmp_path, MULTIPART)
     arguments: dict[str, Any] = {"progress": Progress(), "cancel": CancelToken()}
     with pytest.raises(VerificationError, match="than its record says"):
-        remote.upload_file(path, "a.tar", size=recorded, sha256=sha256, **arguments)
-    assert remote.list() == []
-    assert uploads_left(remote) == []
+        store.upload_file(path, "a.tar", size=recorded, sha256=sha256, **arguments)
+    assert store.list() == []
+    assert uploads_left(store) == []
 
 
 @pytest.mark.parametrize("size", [100, MULTIPART])
@@ -230,24 +230,24 @@ def test_an_object_replaced_before_it_is_read_is_noticed(store: Remote, tmp_path
 
 
 def test_a_download_that_cannot_fit_is_refused_before_it_starts(
-    remote: Remote, tmp_path: Path
+    store: Remote, tmp_path: Path
 ) -> None:
     from dataclasses import replace
 
-    remote.upload_bytes(b"x", "a.tar")
-    huge = replace(remote.heads(["a.tar"])["a.tar"], size=1 << 60)
+    store.upload_bytes(b"x", "a.tar")
+    huge = replace(store.heads(["a.tar"])["a.tar"], size=1 << 60)
     progress = Progress()
     with pytest.raises(NoSpaceError):
-        remote.download_file(huge, tmp_path / "got", progress=progress, cancel=CancelToken())
+        store.download_file(huge, tmp_path / "got", progress=progress, cancel=CancelToken())
     assert progress.snapshot().bytes_done == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_disk_that_fills_up_ends_the_download(remote: Remote) -> None:
-    remote.upload_bytes(b"x" * 1000, "a.tar")
-    obj = remote.heads(["a.tar"])["a.tar"]
+def test_a_disk_that_fills_up_ends_the_download(store: Remote) -> None:
+    store.upload_bytes(b"x" * 1000, "a.tar")
+    obj = store.heads(["a.tar"])["a.tar"]
     with pytest.raises(NoSpaceError):
-        remote.download_file(obj, Path("/dev/full"), progress=Progress(), cancel=CancelToken())
+        store.download_file(obj, Path("/dev/full"), progress=Progress(), cancel=CancelToken())
 
 
 def test_heads_asks_for_many_and_returns_those_that_exist(store: Remote) -> None:
