@@ -70,11 +70,10 @@ class CountingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                behind = socket.create_connection(self._target)
-                self._begin(self._pass_on, client, behind)
+                self._begin(self._pass_on, client)
 
-    def _pass_on(self, client: socket.socket, behind: socket.socket) -> None:
-        with client, behind:
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(self._target) as behind:
             back = threading.Thread(target=self._pump, args=(behind, client, "down"), daemon=True)
             back.start()
             self._pump(client, behind, "up")
