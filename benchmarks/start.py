@@ -74,6 +74,7 @@ def measure(folder: Path, count: int) -> None:
         "DSMANAGER_STATE_DIR": str(state_dir),
         "DSMANAGER_DATA_DIR": str(data_dir),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
 
     def command(*arguments: str) -> None:
         subprocess.run(

@@ -23,7 +23,9 @@ def _sections(command: click.Command, name: str) -> Iterator[str]:
     context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
     yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
-        for child in command.commands.values():
+        for verb in command.list_commands(context):
+            child = command.get_command(context, verb)
+            assert child is not None
             yield from _sections(child, f"{name} {child.name}")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import DsmanagerError, VerificationError
+from dsmanager.files import read_at_most
 from dsmanager.refs import Ref, is_version
 from dsmanager.text import plain
 
@@ -179,11 +180,11 @@ class BuiltDataset:
             raise self._damaged(problem)
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
         try:
-            if path.stat().st_size > _MAX_JSON_BYTES:
+            content = read_at_most(f"{self.path}/{name}", _MAX_JSON_BYTES)
+            if len(content) > _MAX_JSON_BYTES:
                 raise self._damaged(f"{name} is larger than any that TFDS writes")
-            value = json.loads(path.read_bytes())
+            value = json.loads(content)
         except FileNotFoundError as error:
             raise self._damaged(f"{name} is missing") from error
         except (OSError, ValueError, RecursionError) as error:
@@ -231,7 +232,7 @@ def _walk(
         unreadable.append(error)
         return
     for entry in entries:
-        if _SKIPPED.fullmatch(entry.name) or not os.path.isdir(entry.path):
+        if _SKIPPED.fullmatch(entry.name) or not _is_folder(entry):
             continue
         path = Path(entry.path)
         if parts and is_version(entry.name):
@@ -240,6 +241,13 @@ def _walk(
                 yield BuiltDataset(ref, path)
         elif len(parts) < 4 and (parts or entry.name not in _NOT_DATASETS):
             yield from _walk(path, (*parts, entry.name), unreadable)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()  # follows links, and asks the disk for nothing else
+    except OSError:
+        return False
 
 
 def _may_hold_dataset(path: Path) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "is_temporary_name",
     "leftovers",
     "move_tree_into_place",
+    "read_at_most",
     "remove_leftovers",
     "remove_path",
     "require_free_bytes",
@@ -43,6 +44,23 @@ _SUFFIX = ".tmp"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.old)?\.tmp", re.DOTALL)
+
+
+def read_at_most(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
+    """The content of a file; more than ``limit_bytes`` of it say only that it is too large.
+
+    Takes as much memory as the file needs, never as much as it might: ``list`` reads thousands.
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        room = min(os.fstat(descriptor).st_size, limit_bytes) + 1
+        content = os.read(descriptor, room)
+        while len(content) <= limit_bytes and (more := os.read(descriptor, 1 << 20)):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def temporary_path(final: Path) -> Path:

@@ -20,6 +20,7 @@ from dsmanager.errors import DsmanagerError, from_os_error, os_errors
 from dsmanager.files import (
     flush_file,
     fsync_folder,
+    read_at_most,
     remove_path,
     temporary_path,
     write_bytes,
@@ -145,8 +146,7 @@ def _restore_matching(kept: list[Path], archive: Path, beside: Path) -> None:
 def _read(path: Path) -> Sidecar | None:
     """The sidecar at ``path``; None when it is not there or not usable."""
     try:
-        with open(path, "rb") as file:
-            return Sidecar.from_bytes(file.read(MAX_SIDECAR_BYTES + 1), path.name)
+        return Sidecar.from_bytes(read_at_most(path, MAX_SIDECAR_BYTES), path.name)
     except (FileNotFoundError, DsmanagerError):
         return None
 

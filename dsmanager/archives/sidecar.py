@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.errors import UsageError, VerificationError, from_os_error
+from dsmanager.files import read_at_most
 from dsmanager.hashing import is_sha256
 from dsmanager.refs import Ref, parse_archive_name
 from dsmanager.text import plain
@@ -153,8 +154,7 @@ def read_sidecar(archive: Path) -> Sidecar | None:
     """
     path = sidecar_path(archive)
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_SIDECAR_BYTES + 1)
+        data = read_at_most(path, MAX_SIDECAR_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import click
 import typer
+from typer.core import TyperGroup
 
 from dsmanager.cli.arguments import normalised
 from dsmanager.cli.context import Context
@@ -18,15 +19,6 @@ from dsmanager.errors import CancelledError, DsmanagerError, ExitCode, UsageErro
 
 __all__ = ["main"]
 
-app = typer.Typer(
-    name="dsmanager",
-    rich_markup_mode=None,
-    no_args_is_help=False,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Global options may stand before and after the verb.",
-)
 VERBS = (
     "list",
     "info",
@@ -46,8 +38,45 @@ VERBS = (
     "doctor",
     "demo",
 )
-for _verb in VERBS:
-    import_module(f"dsmanager.cli.verbs.{_verb}").register(app)
+
+
+class _Verbs(TyperGroup):
+    """Imports a verb when it is asked for: a command pays for its own options alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in VERBS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _command(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS:
+            for verb in VERBS:  # near names are suggested from what has been made
+                self.get_command(ctx, verb)
+        return super().resolve_command(ctx, args)
+
+
+def _command(verb: str) -> click.Command:
+    own = typer.Typer(rich_markup_mode=None, add_completion=False)
+    import_module(f"dsmanager.cli.verbs.{verb}").register(own)
+    made = typer.main.get_command(own)
+    return made.commands[verb] if isinstance(made, click.Group) else made
+
+
+app = typer.Typer(
+    name="dsmanager",
+    cls=_Verbs,
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Global options may stand before and after the verb.",
+)
 
 
 @app.callback(invoke_without_command=True)

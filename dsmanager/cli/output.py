@@ -140,7 +140,8 @@ def _write(stream: TextIO | None, text: str) -> None:
     except UnicodeEncodeError:
         stream.write(text.encode("ascii", "backslashreplace").decode("ascii") + "\n")
     except OSError as error:
+        # What could not be written must not fail once more when the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
         # Whoever read this has gone (a closed pipe, a lost terminal); the work goes on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
