@@ -7,6 +7,7 @@ before is remembered (:mod:`dsmanager.library.memory`).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ STATES = (
     "not-recorded",
     "ok",
 )
-_MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each
+_MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each,
+_HEADS_IN_A_ROW = 16  # so many at once,
+_HEADS_FOR_S = 0.04  # and no more of them once this much time has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +348,8 @@ def _cached(
 def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[Ref, OnRemote]:
     """Archives of the remote by ref, from one listing.
 
-    A listing tells no sha256. Objects that were seen before are known by their ETag; up to
-    100 others are asked for theirs, one request each, and remembered.
+    A listing tells no sha256. Objects that were seen before are known by their ETag; of others
+    16 to 100 are asked for theirs, as time permits, one request each, and remembered.
     """
     refs = {entry.archive: entry.ref for entry in manifest.entries.values()}
     objects = {}
@@ -380,7 +383,12 @@ def sha256_of_objects(
             known[found.name] = sha256
         else:
             unknown.append(found.name)
-    heads = remote.heads(unknown[:_MOST_HEADS]) if unknown else {}
+    heads: dict[str, RemoteObject] = {}
+    until_s = time.monotonic() + _HEADS_FOR_S
+    for start in range(0, min(len(unknown), _MOST_HEADS), _HEADS_IN_A_ROW):
+        heads |= remote.heads(unknown[start : start + _HEADS_IN_A_ROW])
+        if time.monotonic() > until_s:
+            break
     memory.remember_objects(
         (place_of(remote, name), head.etag, head.sha256 or "") for name, head in heads.items()
     )

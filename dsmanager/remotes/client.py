@@ -227,10 +227,21 @@ class Clients:
         return Access.NONE, ""
 
 
+class _Loader(botocore.loaders.Loader):
+    """Knows services by the names of their folders, and looks into that of S3 alone."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        del type_name
+        folders = [folder for folder in self.search_paths if os.path.isdir(folder)]
+        return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
+
+
 @functools.cache
-def _loader(data_path: str | None) -> botocore.loaders.Loader:
+def _loader(data_path: str | None) -> _Loader:
     """Keeps the parsed description of S3, which takes longer to read than anything else."""
-    return botocore.loaders.create_loader(data_path)
+    paths = (data_path or "").split(os.pathsep)
+    folders = [os.path.expanduser(os.path.expandvars(path)) for path in paths if path]
+    return _Loader(extra_search_paths=folders)
 
 
 def no_credentials(config: RemoteConfig) -> CredentialsError:
