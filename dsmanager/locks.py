@@ -18,7 +18,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import is_version
 from dsmanager.text import plain
 
-__all__ = ["held_by", "locked", "locked_if_free", "remove_dead_locks"]
+__all__ = ["held_by", "is_alive", "locked", "locked_if_free", "remove_dead_locks"]
 
 _POLL_S = 0.1
 _held: set[int] = set()
@@ -112,6 +112,17 @@ def held_by(path: Path) -> str | None:
         return plain(f"process {pid} ({purpose})") if purpose else "another process"
     finally:
         os.close(descriptor)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number, anybody's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _try_lock(path: Path) -> int | None:

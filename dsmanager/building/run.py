@@ -20,6 +20,7 @@ from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
 from dsmanager.errors import os_errors
 from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
+from dsmanager.locks import is_alive
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -154,7 +155,7 @@ def _scratch(log_path: Path | None) -> Iterator[Path]:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         for path in log_path.parent.glob(".scratch.*.tmp"):
             pid = path.name.split(".")[2]
-            if not (pid.isdigit() and _is_alive(int(pid))):
+            if not (pid.isdigit() and is_alive(int(pid))):
                 remove_path(path)
         folder = Path(
             tempfile.mkdtemp(dir=log_path.parent, prefix=f".scratch.{os.getpid()}.", suffix=".tmp")
@@ -163,16 +164,6 @@ def _scratch(log_path: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         remove_path(folder)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _request(verb: str, source: BuilderSource, stage: Path) -> dict[str, Any]:

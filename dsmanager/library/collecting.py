@@ -23,12 +23,11 @@ from dsmanager.library.leftovers import (
     find_leftovers,
     holder_in,
     is_abandoned,
-    is_alive,
     size_on_disk,
 )
 from dsmanager.library.presence import built_datasets, built_presence, cached_archives
 from dsmanager.library.removal import Removal, remove, remove_empty_folders
-from dsmanager.locks import held_by, locked_if_free, remove_dead_locks
+from dsmanager.locks import held_by, is_alive, locked_if_free, remove_dead_locks
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 

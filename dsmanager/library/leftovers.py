@@ -28,7 +28,6 @@ __all__ = [
     "find_leftovers",
     "holder_in",
     "is_abandoned",
-    "is_alive",
     "size_on_disk",
 ]
 
@@ -87,17 +86,6 @@ def holder_in(data_dir: Path, name: str | None) -> str | None:
         if lock.name.startswith(start) and (holder := held_by(lock)) is not None:
             return holder
     return None
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is a process of that number, anybody's."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def size_on_disk(path: Path) -> int:

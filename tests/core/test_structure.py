@@ -15,7 +15,7 @@ import dsmanager
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 600
-OURS = ("dsmanager", "screens", "builders", "tests", "benchmarks")
+OURS = ("dsmanager", "screens", "builders", "tests", "benchmarks", "fuzz", "soak", "docs")
 HEAVY = ("boto3", "botocore", "textual", "numpy", "tensorflow_datasets", "tensorflow")
 
 
