@@ -1,0 +1,161 @@
+"""A real terminal: the program on a pseudo-terminal, its output read by a terminal emulator.
+
+What a person would see, as text; what a person would do, as bytes. Waits for what is on the screen,
+never for time to pass.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import pyte
+
+__all__ = ["KEYS", "Terminal"]
+
+KEYS = {
+    "enter": "\r",
+    "escape": "\x1b",
+    "tab": "\t",
+    "shift+tab": "\x1b[Z",
+    "space": " ",
+    "backspace": "\x7f",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "right": "\x1b[C",
+    "left": "\x1b[D",
+    "home": "\x1b[H",
+    "end": "\x1b[F",
+    "pageup": "\x1b[5~",
+    "pagedown": "\x1b[6~",
+    "delete": "\x1b[3~",
+    "ctrl+c": "\x03",
+    "ctrl+p": "\x10",
+    "ctrl+q": "\x11",
+    "ctrl+u": "\x15",
+}
+
+
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Terminal:
+    """``python -m dsmanager ARGUMENTS`` in a terminal of ``columns`` x ``lines``."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        columns: int = 120,
+        lines: int = 40,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.received = bytearray()
+        """Everything that the program wrote, for what an emulator does not show (OSC 52)."""
+        self._main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.modes_before = termios.tcgetattr(side)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, "-m", "dsmanager", *arguments],
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            cwd=folder,
+            env={"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment},
+            start_new_session=True,
+        )
+        self._side = side
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.close()
+
+    @property
+    def text(self) -> str:
+        """The screen as it is now, a line a row, without spaces at the ends of rows."""
+        with self._lock:
+            return "\n".join(line.rstrip() for line in self._screen.display)
+
+    @property
+    def modes(self) -> list[object]:
+        """The settings of the terminal line: echo, canonical input, …"""
+        return termios.tcgetattr(self._side)
+
+    def press(self, *keys: str) -> None:
+        """Types keys by name ("enter", "down") or letters as they are."""
+        for key in keys:
+            os.write(self._main, KEYS.get(key, key).encode())
+
+    def type(self, text: str) -> None:
+        os.write(self._main, text.encode())
+
+    def wait_for(self, wanted: str | Callable[[str], bool], *, timeout_s: float = 30) -> str:
+        """Returns the screen once ``wanted`` is on it, or holds for it."""
+        holds = wanted if callable(wanted) else lambda text: wanted in text
+        deadline_s = time.monotonic() + timeout_s
+        while not holds(text := self.text):
+            ended = self.process.poll()
+            assert ended is None, f"the program ended with {ended}; the screen was:\n{text}"
+            assert time.monotonic() < deadline_s, f"{wanted!r} did not come; the screen is:\n{text}"
+            time.sleep(0.02)
+        return text
+
+    def wait_gone(self, unwanted: str, *, timeout_s: float = 30) -> str:
+        return self.wait_for(lambda text: unwanted not in text, timeout_s=timeout_s)
+
+    def wait_end(self, *, timeout_s: float = 30) -> int:
+        """The exit code, once the program has ended."""
+        return self.process.wait(timeout_s)
+
+    def resize(self, columns: int, lines: int) -> None:
+        with self._lock:
+            self._screen.resize(lines, columns)
+        fcntl.ioctl(self._side, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def close(self) -> None:
+        """Closes the terminal as a lost SSH connection does: the kernel sends SIGHUP."""
+        for descriptor in (self._side, self._main):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._reader.join(5)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while data := os.read(self._main, 1 << 16):
+                with self._lock:
+                    self.received += data
+                    self._stream.feed(data)
