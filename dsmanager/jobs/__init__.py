@@ -1,0 +1,1 @@
+"""Jobs: long operations as processes of their own, each with a folder that describes it."""
