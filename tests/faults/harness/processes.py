@@ -107,7 +107,7 @@ class Zygote:
             answer["code"],
             _text(Path(f"{running.out}.stdout")),
             _text(Path(f"{running.out}.stderr")),
-            int(changes.read_text()) if changes.exists() else None,
+            int(_text(changes) or 0) or None,  # a killed process may not have come to write it
             time.monotonic() - running.started_s,
             answer["hung"],
         )
