@@ -15,7 +15,7 @@ from dsmanager.library.scope import select
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "describe_row", "describe_sidecar"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,24 @@ def describe(library: LibraryPlaces, request: str, *, preview: int) -> Descripti
         what="dataset",
         hint="see what could be built: dsmanager list --available",
     )
-    row = rows[chosen[0]]
+    return describe_row(library, rows[chosen[0]], errors=survey.errors, preview=preview)
+
+
+def describe_row(
+    library: LibraryPlaces,
+    row: Presence,
+    *,
+    errors: tuple[DsmanagerError, ...] = (),
+    preview: int = 0,
+) -> Description:
+    """As :func:`describe`, of a row of a survey; reads what is on this machine only."""
     sidecar = _sidecar(row)
     folder = library.version_folder(row.ref)
     if folder.is_dir():
-        return _of_built(BuiltDataset(row.ref, folder), row, survey.errors, sidecar, preview)
+        return _of_built(BuiltDataset(row.ref, folder), row, errors, sidecar, preview)
     if sidecar is not None:
-        return _of_sidecar(sidecar, row, survey.errors)
-    return Description(row, survey.errors)
+        return describe_sidecar(sidecar, row, errors)
+    return Description(row, errors)
 
 
 def _sidecar(row: Presence) -> Sidecar | None:
@@ -124,7 +134,10 @@ def _of_built(
     )
 
 
-def _of_sidecar(sidecar: Sidecar, row: Presence, errors: tuple[DsmanagerError, ...]) -> Description:
+def describe_sidecar(
+    sidecar: Sidecar, row: Presence, errors: tuple[DsmanagerError, ...] = ()
+) -> Description:
+    """What a sidecar tells of an archive, here or on the remote."""
     return Description(
         row,
         errors,

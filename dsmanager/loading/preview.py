@@ -8,7 +8,7 @@ ends show it with :func:`dsmanager.text.plain`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from dsmanager.loading.shards import open_shard
 from dsmanager.records.example import RawFeature, scan_example
 from dsmanager.text import plain
 
-__all__ = ["preview_examples"]
+__all__ = ["label_names", "preview_examples", "shown_value"]
 
 _MAX_VALUES = 8
 _MAX_LETTERS = 200
@@ -43,11 +43,11 @@ def preview_examples(
     check_dataset_info(built.dataset_info)
     check_features(built.features)
     found = list(leaves(built.features))
-    labels = {leaf: _labels(built.path, leaf) for leaf in found if leaf.kind == "ClassLabel"}
+    labels = {leaf: label_names(built.path, leaf) for leaf in found if leaf.kind == "ClassLabel"}
     examples = []
     for record in islice(_records(built, _split(built, split)), count):
         example = scan_example(record)
-        shown = {leaf.key: _shown(leaf, example, labels.get(leaf) or []) for leaf in found}
+        shown = {leaf.key: shown_value(leaf, example, labels.get(leaf) or []) for leaf in found}
         examples.append(shown)
     return examples
 
@@ -69,7 +69,8 @@ def _records(built: BuiltDataset, split: Split) -> Iterator[bytes]:
         yield from open_shard(built.path / name, built.file_format, length).records(0, length)
 
 
-def _labels(folder: Path, leaf: Leaf) -> list[str]:
+def label_names(folder: Path, leaf: Leaf) -> list[str]:
+    """The names of a ClassLabel, in order; empty where TFDS wrote none."""
     try:
         text = (folder / leaf.labels_file).read_text("utf-8", "replace")
     except (OSError, ValueError):
@@ -77,7 +78,10 @@ def _labels(folder: Path, leaf: Leaf) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _shown(leaf: Leaf, example: _Example, labels: list[str]) -> str:
+def shown_value(
+    leaf: Leaf, example: Mapping[str, RawFeature], labels: Sequence[str] = ()
+) -> str:
+    """One feature of one example in a line; ``labels`` are the names of a ClassLabel."""
     feature = example.get(leaf.key)
     ragged = example.get(f"{leaf.key}/ragged_flat_values")
     if leaf.rank > 1 and ragged is not None:
@@ -118,7 +122,7 @@ def _text(data: bytes) -> str:
     return text if len(text) <= _MAX_LETTERS else text[:_MAX_LETTERS] + "…"
 
 
-def _numbers(leaf: Leaf, feature: RawFeature, labels: list[str]) -> str:
+def _numbers(leaf: Leaf, feature: RawFeature, labels: Sequence[str]) -> str:
     if feature.count > _MAX_VALUES:
         return f"<{leaf.dtype} [{', '.join(_sizes(leaf, feature.count))}]>"
     shown = [_number(value, leaf.dtype, labels) for value in feature.values()]
@@ -127,7 +131,7 @@ def _numbers(leaf: Leaf, feature: RawFeature, labels: list[str]) -> str:
     return f"[{', '.join(shown)}]"
 
 
-def _number(value: bytes | float | int, dtype: str, labels: list[str]) -> str:
+def _number(value: bytes | float | int, dtype: str, labels: Sequence[str]) -> str:
     if isinstance(value, int):
         if dtype == "bool":
             return str(bool(value)).lower()

@@ -26,6 +26,8 @@ class Leaf:
     shape: tuple[int | None, ...]
     packed: bool
     rank: int
+    rate_hz: int | None = None
+    """Samples a second, of audio that says so."""
 
     @property
     def key(self) -> str:
@@ -66,7 +68,8 @@ def _leaf(kind: str, content: Mapping[str, Any], names: tuple[str, ...], rank: i
     dtype = {"ClassLabel": "int64", "Text": "string"}.get(kind) or str(content.get("dtype") or "")
     packed = str(content.get("encoding") or "none").lower() != "none"
     shape = (4,) if kind == "BBoxFeature" else _shape(content)
-    return Leaf(names, kind, dtype, shape, packed, rank)
+    rate_hz = _size(content.get("sampleRate", content.get("sample_rate"))) or None
+    return Leaf(names, kind, dtype, shape, packed, rank, rate_hz)
 
 
 def _is_message(feature: Mapping[str, Any]) -> bool:
