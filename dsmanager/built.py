@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,15 +210,29 @@ _SKIPPED = re.compile(r"\..*|__pycache__", re.DOTALL)
 _NOT_DATASETS = {"cache", "downloads"}
 
 
-def find_built(data_dir: Path, unreadable: list[OSError] | None = None) -> Iterator[BuiltDataset]:
+def find_built(
+    data_dir: Path, unreadable: list[OSError] | None = None, *, names: Iterable[str] | None = None
+) -> Iterator[BuiltDataset]:
     """Every version folder below ``data_dir``, sorted by ref; links to folders are followed.
 
     Looks at ``<name>/<version>`` and ``<name>/<config…>/<version>``, at most four folders above the
     version. A folder that no ref can name is no dataset. Errors of folders that cannot be read are
-    added to ``unreadable``. Raises OSError when ``data_dir`` itself cannot be read.
+    added to ``unreadable``. With ``names`` only those datasets are looked for.
+    Raises OSError when ``data_dir`` itself cannot be read.
     """
     errors = [] if unreadable is None else unreadable
-    yield from sorted(_walk(data_dir, (), errors), key=lambda built: built.ref.sort_key)
+    if names is None:
+        found = list(_walk(data_dir, (), errors))
+    else:
+        wanted = [name for name in names if not _SKIPPED.fullmatch(name)]
+        folders = [(data_dir / name, name) for name in wanted if name not in _NOT_DATASETS]
+        found = [
+            each
+            for folder, name in folders
+            if folder.is_dir()
+            for each in _walk(folder, (name,), errors)
+        ]
+    yield from sorted(found, key=lambda built: built.ref.sort_key)
 
 
 def _walk(

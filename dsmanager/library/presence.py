@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +207,19 @@ def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remot
         except DsmanagerError as error:
             remote_error = error
             errors.append(error)
+    rows = joined(built, cached, on_remote, manifest, has_remote=has_remote)
+    return Survey(rows, tuple(errors), remote_error)
+
+
+def joined(
+    built: Mapping[Ref, Built],
+    cached: Mapping[Ref, Cached],
+    on_remote: Mapping[Ref, OnRemote],
+    manifest: Manifest,
+    *,
+    has_remote: bool,
+) -> tuple[Presence, ...]:
+    """One row a ref out of what each place has, sorted by ref."""
     rows = []
     for ref in sorted(
         {*built, *cached, *on_remote, *manifest.entries}, key=lambda ref: ref.sort_key
@@ -224,7 +237,7 @@ def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remot
                 is_partly_built,
             )
         )
-    return Survey(tuple(rows), tuple(errors), remote_error)
+    return tuple(rows)
 
 
 def built_datasets(data_dir: Path, errors: list[DsmanagerError]) -> list[BuiltDataset]:
@@ -286,9 +299,17 @@ def ref_of_subdir(subdir: str) -> Ref:
 
 
 def cached_archives(
-    cache_dir: Path, manifest: Manifest, memory: Memory, errors: list[DsmanagerError]
+    cache_dir: Path,
+    manifest: Manifest,
+    memory: Memory,
+    errors: list[DsmanagerError],
+    *,
+    read: Callable[[Path], Sidecar | None] = read_sidecar,
 ) -> dict[Ref, Cached]:
-    """Archives of the cache by ref. Sidecars that cannot be read mark their archive as damaged."""
+    """Archives of the cache by ref. Sidecars that cannot be read mark their archive as damaged.
+
+    ``read`` is :func:`read_sidecar`, or what remembers its answers.
+    """
     recorded = {entry.archive: entry for entry in manifest.entries.values()}
     known = memory.files()
     found: dict[Ref, Cached] = {}
@@ -305,7 +326,7 @@ def cached_archives(
             continue
         entry = recorded.get(path.name)
         try:
-            ref, cached = _cached(path, entry, known)
+            ref, cached = _cached(path, entry, known, read)
         except OSError:  # it has gone meanwhile
             continue
         ref = ref or (parsed[0] if parsed else None)
@@ -321,7 +342,10 @@ def _is_recorded(manifest: Manifest, ref: Ref, other: Cached | None) -> bool:
 
 
 def _cached(
-    path: Path, entry: Entry | None, known: Mapping[Path, Any]
+    path: Path,
+    entry: Entry | None,
+    known: Mapping[Path, Any],
+    read_record: Callable[[Path], Sidecar | None],
 ) -> tuple[Ref | None, Cached]:
     """One archive and, where a record says it, its ref."""
     identity = identity_of(path)
@@ -330,7 +354,7 @@ def _cached(
     sidecar: Sidecar | None = None
     problem = None
     try:
-        sidecar = read_sidecar(path)
+        sidecar = read_record(path)
     except DsmanagerError as error:
         problem = error.message
     own = sidecar or entry
