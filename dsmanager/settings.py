@@ -34,8 +34,11 @@ PREFIX_OF_BARE_BUCKET = "datasets/cache"
 _URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,254})(?P<path>/.*)?")
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_KINDS = {str: "a text", bool: "true or false", list: "a list", int: "a number"}
 _OFF = ("0", "false", "no", "off")
 _TOP_KEYS = {"data_dir": str, "state_dir": str, "manifest": str, "remote": str, "builders": list}
+_JOB_SLOTS = {"build": 1, "disk": 2, "transfer": 4}
+_MOST_SLOTS = 64
 _REMOTE_KEYS = {
     "url": str,
     "endpoint_url": str,
@@ -96,6 +99,8 @@ class Settings:
     remotes: Mapping[str, RemoteConfig] = field(default_factory=dict)
     verify_tls: bool = True
     working_dir: Path = field(default_factory=Path.cwd)
+    job_slots: Mapping[str, int] = field(default_factory=lambda: dict(_JOB_SLOTS))
+    """How many jobs of a kind (build, disk, transfer) run at once; further ones wait."""
 
     @classmethod
     def load(
@@ -114,10 +119,12 @@ class Settings:
         project_file = _nearest("dsmanager.toml", here)
         values: dict[str, Any] = {}
         remotes: dict[str, RemoteConfig] = {}
+        slots = dict(_JOB_SLOTS)
         for path in (config_file, project_file):
             if path is not None and os.path.isfile(path):
                 table = _read_toml(path)
                 remotes |= _remotes_of(table.pop("remotes", {}), path)
+                slots |= _slots_of(table.pop("jobs", {}), path)
                 values |= table
         for key in ("data_dir", "state_dir", "manifest", "remote"):
             if value := env.get(f"DSMANAGER_{key.upper()}"):
@@ -135,6 +142,7 @@ class Settings:
             remotes=remotes,
             verify_tls=env.get("VERIFY_SSL", "true").strip().lower() not in _OFF,
             working_dir=here,
+            job_slots=slots,
         )
 
     @property
@@ -272,7 +280,7 @@ def _nearest(name: str, folder: Path) -> Path | None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     table = _parsed(path)
-    remotes = table.pop("remotes", {})
+    apart = {key: table.pop(key) for key in ("remotes", "jobs") if key in table}
     _check(table, _TOP_KEYS, path, "")
     for key in ("data_dir", "state_dir", "manifest"):
         if key in table:
@@ -283,7 +291,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ):
             raise _bad(path, "builders must be a list of folders")
         table["builders"] = tuple(_absolute(folder, path.parent) for folder in table["builders"])
-    return table | {"remotes": remotes}
+    return table | apart
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -321,6 +329,16 @@ def _remotes_of(tables: Any, path: Path) -> dict[str, RemoteConfig]:
     return remotes
 
 
+def _slots_of(table: Any, path: Path) -> dict[str, int]:
+    if not isinstance(table, dict):
+        raise _bad(path, "jobs must be a table: [jobs]")
+    _check(table, dict.fromkeys(_JOB_SLOTS, int), path, "jobs.")
+    for name, count in table.items():
+        if isinstance(count, bool) or not 1 <= count <= _MOST_SLOTS:
+            raise _bad(path, f"jobs.{name} must be a number from 1 to {_MOST_SLOTS}")
+    return table
+
+
 def _require_endpoint(remote: RemoteConfig) -> None:
     """Files hold no secrets, and so no user and password in a URL."""
     url = remote.endpoint_url
@@ -340,7 +358,7 @@ def _check(table: Mapping[str, Any], allowed: Mapping[str, type], path: Path, wh
             meant = f"; did you mean {near[0]}?" if near else ""
             raise _bad(path, f"has an unknown key {plain(where + key)}{meant}")
         if not isinstance(value, allowed[key]):
-            kind = {str: "a text", bool: "true or false", list: "a list"}[allowed[key]]
+            kind = _KINDS[allowed[key]]
             raise _bad(path, f"{plain(where + key)} must be {kind}")
         if value == "" or "\0" in str(value):
             raise _bad(path, f"{plain(where + key)} is empty or holds a null character")

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["normalised"]
+__all__ = ["normalised", "to_freeze"]
 
-_FLAGS = {"--json", "-q", "--quiet", "-v", "--verbose", "--no-progress", "--read-only", "--version"}
+_FLAGS = {"--json", "-q", "--quiet", "-v", "--verbose", "--no-progress", "--read-only", "--detach"}
+_FLAGS |= {"--version"}
+_KEPT_BY_JOBS = {"-v", "--verbose", "--read-only"}
 _WITH_VALUE = {"--data-dir", "-o", "--remote", "--manifest"}
 
 
 def normalised(arguments: Sequence[str]) -> list[str]:
     """The same request with global options first and Armory's spellings translated."""
-    return _hoisted(_from_armory(list(arguments)))
+    first, rest = _split(_from_armory(list(arguments)))
+    return first + rest
 
 
-def _hoisted(arguments: list[str]) -> list[str]:
+def to_freeze(arguments: Sequence[str], verb: str) -> list[str]:
+    """What a job of ``verb`` is asked to do: without the places and how to show it."""
+    first, rest = _split(_from_armory(list(arguments)))
+    kept = [each for each in first if each in _KEPT_BY_JOBS]
+    return kept + rest[rest.index(verb) + 1 :]
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Global options, with their values, and the others."""
     first: list[str] = []
     rest: list[str] = []
     index = 0
@@ -36,7 +47,7 @@ def _hoisted(arguments: list[str]) -> list[str]:
         else:
             rest.append(argument)
         index += 2 if takes_value else 1
-    return first + rest
+    return first, rest
 
 
 def _from_armory(arguments: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dsmanager.cli.output import Output
 from dsmanager.errors import ExitCode, UsageError
@@ -13,9 +13,18 @@ from dsmanager.locks import remove_dead_locks
 
 if TYPE_CHECKING:
     from dsmanager.library.library import Library
+    from dsmanager.progress import Snapshot
     from dsmanager.settings import Settings
 
-__all__ = ["Context"]
+__all__ = ["Context", "Watcher"]
+
+
+class Watcher(Protocol):
+    """Told what a command works on: the process of a job writes it down."""
+
+    def begins(self, label: str) -> None: ...
+
+    def sample(self, label: str, snapshot: Snapshot, waiting: str = "") -> None: ...
 
 
 @dataclass
@@ -27,6 +36,12 @@ class Context:
     manifest: str | None = None
     no_progress: bool = False
     read_only: bool = False
+    detach: bool = False
+    """Whether a job is to be started instead of the work."""
+    verb: str = ""
+    arguments: list[str] = field(default_factory=list)
+    """As they were given, all of them."""
+    watcher: Watcher | None = None
     output: Output = field(default_factory=Output)
     asked: int = 1
     """How many items the command works on; the exit code depends on whether all failed."""
@@ -55,7 +70,17 @@ class Context:
         if changes:
             remove_dead_locks(self.settings.data_dir)
 
+    def refuse_detach(self, option: str) -> None:
+        """Raises UsageError where a job was asked for with an option that leaves nothing to do."""
+        if self.detach:
+            raise UsageError(
+                f"{option} only shows what would be done: that is no job",
+                hint=f"without --detach: dsmanager {self.verb} {option}",
+            )
+
     @property
     def is_interactive(self) -> bool:
         """Whether somebody can be asked."""
-        return sys.stdin.isatty() and sys.stderr.isatty() and not self.output.as_json
+        if self.detach or self.output.as_json:
+            return False
+        return sys.stdin.isatty() and sys.stderr.isatty()

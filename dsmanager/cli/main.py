@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from dsmanager.cli.arguments import normalised
 from dsmanager.cli.context import Context
-from dsmanager.cli.output import Output, exit_code_of
+from dsmanager.cli.output import exit_code_of
 from dsmanager.errors import CancelledError, DsmanagerError, ExitCode, UsageError, from_os_error
 
 __all__ = ["main"]
@@ -37,6 +37,10 @@ VERBS = (
     "config",
     "doctor",
     "demo",
+    "jobs",
+    "attach",
+    "cancel",
+    "retry",
 )
 
 
@@ -97,6 +101,9 @@ def _globals(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More narration.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start a long verb as a job, and return.")
+    ] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Owns the life of a machine-learning dataset.
@@ -107,6 +114,7 @@ def _globals(
     context: Context = ctx.obj
     context.data_dir, context.remote, context.manifest = data_dir, remote, manifest
     context.no_progress, context.read_only = no_progress, read_only
+    context.detach, context.verb = detach, ctx.invoked_subcommand or ""
     context.output.as_json, context.output.quiet = as_json, quiet
     context.output.verbose = verbose
     if version:
@@ -115,6 +123,9 @@ def _globals(
         context.output.command = "version"
         number = version_of("dsmanager")
         context.output.row({"version": number}, f"dsmanager {number}")
+    elif detach:
+        _require_job(context)
+        return
     elif ctx.invoked_subcommand is None:
         raise click.UsageError("no verb was given", ctx)
     else:
@@ -122,11 +133,28 @@ def _globals(
     raise typer.Exit
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit code. ``DSMANAGER_DEBUG=1`` shows tracebacks."""
+def _require_job(context: Context) -> None:
+    """Raises UsageError for a verb that is no job."""
+    from dsmanager.jobs.request import SLOT_OF_VERB
+
+    if context.verb not in SLOT_OF_VERB:
+        context.output.command = context.verb
+        raise UsageError(
+            f"'{context.verb}' cannot be a job" if context.verb else "--detach needs a verb",
+            hint=f"--detach goes with: {', '.join(SLOT_OF_VERB)}",
+        )
+
+
+def main(arguments: Sequence[str] | None = None, *, context: Context | None = None) -> int:
+    """Runs the program and returns its exit code. ``DSMANAGER_DEBUG=1`` shows tracebacks.
+
+    A caller who wants to know more than that gives a fresh ``context`` and looks at it afterwards.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    output = Output(as_json="--json" in given)
-    context = Context(output=output)
+    context = context or Context()
+    context.arguments = given
+    output = context.output
+    output.as_json = "--json" in given
     if not given:
         sys.stderr.write(typer.main.get_command(app).get_help(_click_context()) + "\n")
         return ExitCode.USAGE

@@ -17,7 +17,7 @@ from dsmanager.cli.output import Output
 from dsmanager.cli.progress_view import amount_text, counters, rich_progress
 from dsmanager.cli.running import cancelling_signals
 from dsmanager.errors import from_os_error
-from dsmanager.progress import CancelToken, Progress
+from dsmanager.progress import CancelToken, Progress, Snapshot
 from dsmanager.text import plain
 
 __all__ = ["BoardLike", "run_many"]
@@ -34,6 +34,9 @@ class BoardLike(Protocol):
     """What is sampled; see :class:`dsmanager.syncing.board.Board`."""
 
     def now(self) -> dict[str, Progress]: ...
+
+    @property
+    def begun(self) -> list[str]: ...
 
     @property
     def counts(self) -> tuple[int, int]: ...
@@ -62,12 +65,35 @@ def run_many(context: Context, board: BoardLike, work: Callable[[CancelToken], R
                 worker.join(_TICK_S)
                 with suppress(OSError):  # the terminal has gone; the work has not
                     view.show(board)
+                if context.watcher is not None:
+                    context.watcher.sample(*_sum(board))
         finally:
             view.close()
+            if context.watcher is not None:
+                for label in board.begun:
+                    context.watcher.begins(label)
     if failure:
         error = failure[0]
         raise from_os_error(error, "finish") if isinstance(error, OSError) else error
     return outcome[0]
+
+
+def _sum(board: BoardLike) -> tuple[str, Snapshot]:
+    """What runs, as the counters of one operation: bytes of what runs now, refs of all."""
+    running = board.now()
+    samples = [progress.snapshot() for progress in running.values()]
+    done, total = board.counts
+    sizes = [each.bytes_total for each in samples]
+    snapshot = Snapshot(
+        phase="sync" if total else "",
+        bytes_done=sum(each.bytes_done for each in samples),
+        bytes_total=sum(each or 0 for each in sizes) if all(sizes) and sizes else None,
+        items_done=done,
+        items_total=total or None,
+        item_unit="refs",
+        phase_started_s=min((each.phase_started_s for each in samples), default=0.0),
+    )
+    return ", ".join(running), snapshot
 
 
 def _view(context: Context) -> _Notes:

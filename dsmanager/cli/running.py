@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
-from dsmanager.cli.context import Context
+from dsmanager.cli.context import Context, Watcher
 from dsmanager.cli.progress_view import ProgressView, progress_view
 from dsmanager.errors import CancelledError, DsmanagerError, NotFoundError, from_os_error
 from dsmanager.progress import CancelToken, Progress
@@ -34,8 +34,16 @@ def run_each(
     *,
     label: Callable[[Item], str] = str,
 ) -> bool:
-    """Runs ``work`` on each item and shows its result or its error; False when cancelled."""
+    """Runs ``work`` on each item and shows its result or its error; False when cancelled.
+
+    Where a job was asked for, starts that instead, and returns False.
+    """
     context.asked = len(items) + len(context.output.errors)
+    if context.detach:
+        from dsmanager.cli.detaching import detach
+
+        detach(context, anything=bool(items))
+        return False
     with cancelling_signals() as cancel:
         for item in items:
             try:
@@ -116,9 +124,11 @@ def _run_one(
             failure.append(error)
 
     worker = threading.Thread(target=target, name=label, daemon=True)
+    if context.watcher is not None:
+        context.watcher.begins(label)
     with progress_view(context, label) as view:
         worker.start()
-        _watch(worker, progress, view)
+        _watch(worker, progress, view, context.watcher, label)
     for note in progress.take_notes():
         context.output.say(note)
     if failure:
@@ -126,13 +136,23 @@ def _run_one(
     return outcome[0]
 
 
-def _watch(worker: threading.Thread, progress: Progress, view: ProgressView) -> None:
+def _watch(
+    worker: threading.Thread,
+    progress: Progress,
+    view: ProgressView,
+    watcher: Watcher | None,
+    label: str,
+) -> None:
+    note = ""
     while worker.is_alive():
         worker.join(_TICK_S)
+        snapshot = progress.snapshot()
         with suppress(OSError):  # the terminal has gone; the work has not
             for note in progress.take_notes():
                 view.note(note)
-            view.show(progress.snapshot())
+            view.show(snapshot)
+        if watcher is not None:
+            watcher.sample(label, snapshot, note)
 
 
 def _as_ours(error: BaseException) -> BaseException:

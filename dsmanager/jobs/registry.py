@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmanager import files
-from dsmanager.errors import NotFoundError, UsageError, os_errors
+from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
 from dsmanager.jobs import liveness
 from dsmanager.jobs.job import CANCEL, PROGRESS, RESULT, Job, job_of, read_table
 from dsmanager.jobs.process import start_process
@@ -62,10 +62,13 @@ class Jobs:
 
     def get(self, job_id: int) -> Job:
         """Raises NotFoundError."""
-        if not self._folder(job_id).is_dir():
+        if not self.exists(job_id):
             raise NotFoundError(f"there is no job {job_id}", hint="see them: dsmanager jobs")
         with self._lock:
             return self._look(job_id)
+
+    def exists(self, job_id: int) -> bool:
+        return job_id > 0 and self._folder(job_id).is_dir()
 
     def ids(self) -> list[int]:
         """The numbers of all jobs, newest first."""
@@ -106,8 +109,14 @@ class Jobs:
         job = self.get(job_id)
         if not job.is_active:
             return job
-        if self._ask(job.folder / CANCEL):
-            liveness.send(job.folder, signal.SIGINT)
+        marker = job.folder / CANCEL
+        if self._ask(marker):
+            try:
+                liveness.send(job.folder, signal.SIGINT)
+            except DsmanagerError:  # nobody will stop because of it
+                with suppress(OSError):
+                    marker.unlink()
+                raise
         return self.get(job_id)
 
     def remove(self, job_id: int) -> None:

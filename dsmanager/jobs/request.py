@@ -37,11 +37,11 @@ SLOT_OF_VERB = {
 }
 """The verbs that can be jobs, and what each takes a turn for."""
 
-VALUED_OPTIONS = frozenset(
-    ("--data-dir", "-o", "--remote", "--manifest", "--from", "--in", "--subset", "--path")
-    + ("--config", "--manual-dir", "--download-dir", "--compression", "--limit-rate", "--prefer")
-    + ("--plan", "--apply", "--jobs", "-j", "--keep", "--keep-logs")
+_VALUED = (
+    "--data-dir -o --remote --manifest --from --in --subset --path --config --manual-dir "
+    "--download-dir --compression --limit-rate --prefer --plan --apply --jobs -j --keep --keep-logs"
 )
+VALUED_OPTIONS = frozenset(_VALUED.split())
 """Options of these verbs that take the next argument."""
 
 _PLACES_IN_ENVIRONMENT = (

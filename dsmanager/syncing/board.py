@@ -17,6 +17,7 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[str, Progress] = {}
+        self._begun: list[str] = []
         self._done = 0
         self._total = 0
         self._notes: list[str] = []
@@ -27,6 +28,7 @@ class Board:
         progress = Progress()
         with self._lock:
             self._running[label] = progress
+            self._begun.append(label)
         try:
             yield progress
         finally:
@@ -48,6 +50,12 @@ class Board:
         """What runs, by label, in the order in which it began."""
         with self._lock:
             return dict(self._running)
+
+    @property
+    def begun(self) -> list[str]:
+        """The labels of all that has run or runs."""
+        with self._lock:
+            return list(self._begun)
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -54,6 +54,8 @@ def gc(
 
     context: Context = ctx.obj
     context.begin("gc", changes=not dry_run)
+    if dry_run:
+        context.refuse_detach("--dry-run")
     request = Request(keep, not_needed_here, all_uploads, keep_logs)
     plan = plan_collection(context.library, request)
     _show_plan(context, plan.garbage, plan.notes)
@@ -76,6 +78,8 @@ def gc(
             lambda done: context.output.row(_row(*done), f"{done[1]} {done[0].target}"),
             label=lambda each: str(each.ref or each.target),
         )
+        if context.detach:
+            return
     for error in plan.errors:
         context.output.error(error)
     context.asked = max(len(plan.garbage) + len(plan.errors), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +69,8 @@ def sync(
 
     context: Context = ctx.obj
     only_plans = dry_run or plan_file is not None
+    if only_plans:
+        context.refuse_detach("--dry-run" if dry_run else "--plan")
     context.begin("sync", changes=not only_plans)
     if apply_file is not None:
         if refs or push or verify or delete or no_extract or prefer or only_plans:
@@ -90,6 +93,7 @@ def _plan_and_apply(
     jobs: int,
     yes: bool,
 ) -> None:
+    from dsmanager.cli.detaching import detach
     from dsmanager.cli.many_progress import run_many
     from dsmanager.syncing.apply import SyncRow, apply
     from dsmanager.syncing.board import Board
@@ -97,8 +101,10 @@ def _plan_and_apply(
     from dsmanager.syncing.sync import make_plan
 
     board = Board()
+    # A job reads everything again itself; here it is about what the request means.
+    asked = replace(options, verify=False) if context.detach else options
     plan = run_many(
-        context, board, lambda cancel: make_plan(context.library, refs, options, cancel=cancel)
+        context, board, lambda cancel: make_plan(context.library, refs, asked, cancel=cancel)
     )
     everything = context.output.verbose or bool(refs)
     if plan_file is not None:
@@ -113,6 +119,9 @@ def _plan_and_apply(
     shown = _plan_lines(plan.all_lines, everything=everything)
     context.output.say("\n".join(shown))
     _agree_to_delete(context, plan.deletes, yes)
+    if context.detach:
+        detach(context)
+        return
     result = run_many(
         context,
         board,
@@ -122,6 +131,7 @@ def _plan_and_apply(
 
 
 def _apply_file(context: Context, path: Path, jobs: int, yes: bool) -> None:
+    from dsmanager.cli.detaching import detach
     from dsmanager.cli.many_progress import run_many
     from dsmanager.syncing.board import Board
     from dsmanager.syncing.document import read_plan
@@ -133,6 +143,9 @@ def _apply_file(context: Context, path: Path, jobs: int, yes: bool) -> None:
     if deletes:
         context.output.say("\n".join(f"delete {ref} {size_text(size)}" for ref, size in deletes))
         _agree(context, f"Delete {len(deletes)} ({size_text(sum(s for _, s in deletes))})?", yes)
+    if context.detach:
+        detach(context)
+        return
     board = Board()
     _show(
         context,

@@ -1,0 +1,143 @@
+"""What the process of a job writes down about itself: counters as it goes, a result at its end.
+
+Counters are worth nothing after a crash, and so nobody waits for a disk: they are replaced by a
+rename, a few times a second. What cannot be written (a full disk) must never stop the work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dsmanager import files
+from dsmanager.errors import DsmanagerError
+from dsmanager.jobs.job import PROGRESS, RESULT
+from dsmanager.jobs.request import now
+from dsmanager.progress import Snapshot
+from dsmanager.text import plain, redact
+
+__all__ = ["Recorder"]
+
+_EVERY_S = 0.25
+_RATE_OVER_S = 5.0
+
+
+class Recorder:
+    """Writes ``progress.json`` and ``result.json`` of one job."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: str | None = None
+        self._last: dict[str, Any] = {}
+        self._written_s = -_EVERY_S
+        self._rate = _Rate()
+
+    def queued(self, phase: str) -> None:
+        """It waits for its turn."""
+        self._write({"state": "queued", "started": None, "phase": phase})
+
+    def started(self) -> None:
+        self._started = now()
+        self._write({"state": "running", "started": self._started, "phase": "look"})
+
+    def sample(self, label: str, snapshot: Snapshot, waiting: str = "") -> None:
+        """Writes the counters down, unless that was done a moment ago.
+
+        ``waiting`` says for whom it waits, shown while no phase has begun.
+        """
+        bytes_per_s, eta_s = self._rate.of(snapshot)
+        self._last = {
+            "state": "running",
+            "started": self._started,
+            "phase": snapshot.phase or plain(redact(waiting)) or "look",
+            "label": plain(redact(label)),
+            "bytes_done": snapshot.bytes_done,
+            "bytes_total": snapshot.bytes_total,
+            "items_done": snapshot.items_done,
+            "items_total": snapshot.items_total,
+            "item_unit": snapshot.item_unit,
+            "bytes_per_s": round(bytes_per_s, 1),
+            "eta_s": round(eta_s, 1) if eta_s is not None else None,
+        }
+        if time.monotonic() >= self._written_s + _EVERY_S:
+            self._write(self._last)
+
+    def finish(self, exit_code: int, envelope: Mapping[str, Any], *, cancelled: bool) -> None:
+        """The last word; the job has ended for everybody who looks."""
+        if self._last:
+            self._write(self._last)
+        errors = envelope.get("errors") or [None]
+        state = "cancelled" if cancelled else "failed" if exit_code else "done"
+        result = {
+            "state": state,
+            "exit_code": exit_code,
+            "finished": now(),
+            "error": _redacted(errors[0]),
+            "envelope": _redacted(envelope),
+        }
+        try:
+            files.write_json(self._folder / RESULT, result, mode=0o600)
+        except DsmanagerError:  # a full disk has more often room for a little than for much
+            files.write_json(self._folder / RESULT, result | {"envelope": None}, mode=0o600)
+
+    def _write(self, table: Mapping[str, Any]) -> None:
+        self._written_s = time.monotonic()
+        final = self._folder / PROGRESS
+        temporary = final.with_name(f".{PROGRESS}.tmp")  # nobody else writes it
+        with suppress(OSError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o600)
+            content = json.dumps(table).encode()
+            try:
+                is_whole = os.write(descriptor, content) == len(content)
+            finally:
+                os.close(descriptor)
+            if is_whole:
+                os.replace(temporary, final)
+
+
+class _Rate:
+    """How fast it goes, over the last seconds; and how long it takes at that speed."""
+
+    def __init__(self) -> None:
+        self._phase = ("", 0.0)
+        self._points: deque[tuple[float, int, int]] = deque()
+
+    def of(self, snapshot: Snapshot) -> tuple[float, float | None]:
+        now_s = time.monotonic()
+        phase = (snapshot.phase, snapshot.phase_started_s)
+        if phase != self._phase:
+            self._phase = phase
+            self._points.clear()
+            self._points.append((snapshot.phase_started_s, 0, 0))
+        self._points.append((now_s, snapshot.bytes_done, snapshot.items_done))
+        while self._points[0][0] < now_s - _RATE_OVER_S and len(self._points) > 2:
+            self._points.popleft()
+        then_s, bytes_then, items_then = self._points[0]
+        seconds = max(now_s - then_s, 1e-3)
+        bytes_per_s = max(snapshot.bytes_done - bytes_then, 0) / seconds
+        items_per_s = max(snapshot.items_done - items_then, 0) / seconds
+        left_s = _left(snapshot.bytes_done, snapshot.bytes_total, bytes_per_s)
+        if not snapshot.bytes_total:
+            left_s = _left(snapshot.items_done, snapshot.items_total, items_per_s)
+        return bytes_per_s, left_s
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(each) for each in value]
+    return value
+
+
+def _left(done: int, total: int | None, per_s: float) -> float | None:
+    return max(total - done, 0) / per_s if total and per_s > 0 else None

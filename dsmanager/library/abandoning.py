@@ -1,0 +1,46 @@
+"""Takes away what an interrupted transfer of one ref keeps to be resumed, once nobody wants it.
+
+Neither archives nor objects are touched, and nothing while somebody else works on the ref.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsmanager.errors import NotFoundError, os_errors
+from dsmanager.locks import locked_if_free
+from dsmanager.refs import COMPRESSION_SUFFIXES, Ref
+from dsmanager.remotes.partial import discard_part, part_path
+
+if TYPE_CHECKING:
+    from dsmanager.library.places import LibraryPlaces
+
+__all__ = ["abandon"]
+
+
+def abandon(library: LibraryPlaces, ref: Ref, *, is_sent: bool = True) -> None:
+    """Removes the part of a download; with ``is_sent``, ends the upload in parts, too.
+
+    Only an upload that this machine has begun is ended. Raises what the remote raises.
+    """
+    with locked_if_free(library.lock_path(ref), purpose=f"clean up {ref}") as is_free:
+        if not is_free:
+            return
+        entry = library.manifest.entries.get(ref)
+        names = {ref.archive_name(each) for each in COMPRESSION_SUFFIXES}
+        with os_errors(f"clean up after {ref}"):
+            for name in names | ({entry.archive} if entry else set()):
+                discard_part(part_path(library.settings.cache_dir / name))
+        if is_sent:
+            _end_upload(library, ref)
+
+
+def _end_upload(library: LibraryPlaces, ref: Ref) -> None:
+    notes_dir = library.settings.state_dir / "uploads"
+    if not (notes_dir.is_dir() and any(notes_dir.iterdir()) and library.has_remote):
+        return  # without a request, and without what it takes to make one
+    try:
+        archive = library.cached_path(ref)
+    except NotFoundError:
+        return
+    library.remote.forget_upload(archive.name, notes_dir)
