@@ -71,10 +71,7 @@ class DetailScreen(Screen[None]):
     DetailScreen Horizontal { height: 1fr; }
     DetailScreen LinesView { width: 1fr; height: 1fr; display: none; }
     DetailScreen LinesView.shown { display: block; }
-    DetailScreen.wide #about { width: 2fr; max-width: 76; border-right: solid $panel; }
-    DetailScreen.wide #examples, DetailScreen.wide #labels, DetailScreen.wide #files {
-        width: 3fr;
-    }
+    DetailScreen.wide #about { max-width: 80; border-right: solid $panel; }
     """
 
     class Read(Message):

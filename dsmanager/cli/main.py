@@ -23,6 +23,7 @@ VERBS = (
     "list",
     "info",
     "build",
+    "new",
     "package",
     "verify",
     "extract",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len, set_cell_size
+
 from dsmanager.archives.sidecar import Sidecar
 from dsmanager.cli.output import size_text
 from dsmanager.errors import DsmanagerError
@@ -73,24 +75,16 @@ def files_lines(facts: Facts, width: int) -> list[Line]:
     """Every file with its size, and its sha256 where a sidecar tells it."""
     hashes = _hashes(facts.sidecar)
     files = facts.description.files
-    lines: list[Line] = [
-        line(f"{len(files):,} files, {size_text(sum(files.values()))}", "title"),
-    ]
+    told = f"{len(files):,} files, {size_text(sum(files.values()))}"
+    lines = [line(f"{told}, each with its sha256" if hashes else told, "title")]
     if files and not hashes:
         told = f"no checksums yet; they come with an archive: dsmanager package {facts.row.ref}"
         lines += wrapped(told, width, "muted")
-    name_width = max(10, width - 11 - (17 if hashes else 0))
     for name, size_bytes in list(files.items())[:_MOST_FILES]:
         sha256 = hashes.get(name) or hashes.get(name.rpartition("/")[2], "")
-        shown = shortened(name, name_width)
-        pieces = [Piece(f"{size_text(size_bytes):>9}  "), Piece(shown)]
-        if sha256:
-            lines += [
-                (*pieces,),
-                (Piece(f"{'':11}sha256 {sha256[: max(8, width - 18)]}", "muted"),),
-            ]
-        else:
-            lines.append((*pieces,))
+        size = f"{size_text(size_bytes):>9}  "
+        lines.append((Piece(size, "muted"), Piece(shortened(name, max(8, width - len(size))))))
+        lines += wrapped(sha256, width, "muted", indent=4) if sha256 else ()
     if len(files) > _MOST_FILES:
         lines.append(line(f"… and {len(files) - _MOST_FILES:,} more files", "muted"))
     return lines if files else [line("no files are known", "muted")]
@@ -148,10 +142,13 @@ def _beneath(text: str, width: int) -> Iterator[Line]:
 
 def _splits(description: Description) -> list[Line]:
     lines: list[Line] = []
+    names = {name: shortened(name, 24) for name in description.splits}
+    width = max(map(cell_len, names.values()), default=0)
     for name, counts in description.splits.items():
         shards = counts.get("shards", 0)
-        said = f"{counts.get('examples', 0):>12,} examples in {shards:,} shard"
-        lines.append((Piece(shortened(name, 20), "name"), Piece(said + ("s" * (shards != 1)))))
+        said = f" {counts.get('examples', 0):>11,} examples in {shards:,} shard"
+        shown = Piece(set_cell_size(names[name], width), "name")
+        lines.append((shown, Piece(said + "s" * (shards != 1))))
     return lines
 
 

@@ -26,7 +26,7 @@ def example_lines(example: Example, width: int, height: int, *, in_colour: bool)
     A value that cannot be drawn says why in its place. Without colours images are not drawn, and
     the example says so.
     """
-    pictures = [value for value in example.values if _is_picture(value)][:_MOST_PICTURES]
+    pictures = sorted(filter(_is_picture, example.values), key=_is_secondary)[:_MOST_PICTURES]
     rows = max(_FEWEST_ROWS, (height - _OTHER_ROWS) // max(1, len(pictures)) - 1)
     lines: list[Line] = []
     for value in pictures:
@@ -41,6 +41,11 @@ def example_lines(example: Example, width: int, height: int, *, in_colour: bool)
 
 def _is_picture(value: Value) -> bool:
     return _is_image(value) or can_draw_waveform(value.leaf, value.raw)
+
+
+def _is_secondary(value: Value) -> bool:
+    """Depth maps and masks come after the photograph."""
+    return _is_image(value) and (value.leaf.kind, value.leaf.dtype) != ("Image", "uint8")
 
 
 def _is_image(value: Value) -> bool:
