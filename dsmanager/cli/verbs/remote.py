@@ -10,7 +10,7 @@ import typer
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import columns
 from dsmanager.cli.running import run
-from dsmanager.errors import AlreadyExistsError, NotFoundError, UsageError, of_exit_code
+from dsmanager.errors import AlreadyExistsError, UsageError, of_exit_code
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.text import redact
 
@@ -127,6 +127,7 @@ def serve(
     status: Annotated[bool, typer.Option("--status", help="Say whether it runs.")] = False,
 ) -> None:
     """Run an S3 server on this machine (SeaweedFS), in the background, as a remote."""
+    from dsmanager.library.serving import serve as start_as_remote
     from dsmanager.remotes import server
 
     context: Context = ctx.obj
@@ -146,49 +147,12 @@ def serve(
         _show_server(context, stopped)
         return
 
-    _require_own_remote(context, name, server.status(name, state_dir=state_dir))
-
     def work(_: Progress, cancel: CancelToken) -> ServerStatus:
-        place = folder.expanduser().absolute() if folder else None
-        return server.start(name, state_dir=state_dir, folder=place, cancel=cancel)
+        return start_as_remote(context.settings, name, folder=folder, cancel=cancel)
 
-    _register(context, run(context, name, work))
-
-
-def _require_own_remote(context: Context, name: str, known: ServerStatus) -> None:
-    """Raises AlreadyExistsError when ``name`` is a remote that is not this server's."""
-    remote = context.settings.remotes.get(name)
-    if remote is not None and remote.credentials_file != known.credentials_file:
-        raise AlreadyExistsError(
-            f"'{name}' is a configured remote at {remote.url}",
-            hint=f"give the server another name: dsmanager remote serve {name}-local",
-        )
-
-
-def _register(context: Context, started: ServerStatus) -> None:
-    """Makes the server a remote; it becomes the current one where there is none yet."""
-    from dsmanager.settings import add_remote
-
-    remote = remote_of_server(started)
-    try:
-        is_first = context.settings.current_remote() is None and not context.settings.remotes
-    except NotFoundError:
-        is_first = False
-    add_remote(context.settings.config_file, remote, make_current=is_first)
+    started = run(context, name, work)
     _show_server(context, started)
     context.output.say(f"remote '{started.name}' is in {context.settings.config_file}")
-
-
-def remote_of_server(started: ServerStatus) -> RemoteConfig:
-    """The remote that a running embedded server is."""
-    from dsmanager.settings import RemoteConfig
-
-    return RemoteConfig(
-        name=started.name,
-        url=f"s3://{started.bucket}",
-        endpoint_url=started.endpoint_url,
-        credentials_file=started.credentials_file,
-    )
 
 
 def _show_server(context: Context, found: ServerStatus) -> None:
