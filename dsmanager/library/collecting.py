@@ -17,6 +17,8 @@ from dsmanager import files
 from dsmanager.archives.commits import recover
 from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import DsmanagerError, UsageError, os_errors
+from dsmanager.jobs.job import Job
+from dsmanager.jobs.registry import Jobs
 from dsmanager.library.garbage import Garbage, Request, SafeArchive
 from dsmanager.library.leftovers import (
     Leftover,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Collection", "Garbage", "Request", "collect", "plan_collection"]
 
+_JOBS_KEPT_S = 30 * 86_400
 _LOG = re.compile(r"(.+)-\d{8}T\d{12}\.log")
 _WORKING = re.compile(r"\.scratch\.(\d{1,9})\..+\.tmp")
 
@@ -79,6 +82,7 @@ def plan_collection(library: LibraryPlaces, request: Request) -> Collection:
         library.settings.require_remote()
     garbage += _state_leftovers(library.settings.state_dir)
     garbage += _old_logs(library, request.keep_logs)
+    garbage += _old_jobs(library.settings.state_dir)
     garbage += _lost_fingerprints(library)
     return Collection(tuple(garbage), tuple(dict.fromkeys(notes)), tuple(errors))
 
@@ -102,6 +106,9 @@ def collect(
             if not _is_safe(source):
                 return "kept"
             remove(library, source.removal, progress=progress, cancel=cancel)
+            return "removed"
+        if isinstance(source, Job):
+            Jobs(library.settings.state_dir).remove(source.id)
             return "removed"
         if isinstance(source, tuple):
             return _forget(library, source)
@@ -262,7 +269,7 @@ def _state_leftovers(state_dir: Path) -> Iterator[Garbage]:
 
     These have no lock: a day is enough for any of them.
     """
-    for folder in (state_dir, state_dir / "uploads", state_dir / "logs"):
+    for folder in (state_dir, *(state_dir / name for name in ("uploads", "logs", "jobs"))):
         for path in sorted(folder.glob(".*.tmp")):
             working = _WORKING.fullmatch(path.name)
             is_dead = not is_alive(int(working[1])) if working else is_abandoned(path)
@@ -279,6 +286,14 @@ def _old_logs(library: LibraryPlaces, keep: int) -> Iterator[Garbage]:
     for stem, paths in groups.items():
         for path in paths[: max(0, len(paths) - max(keep, 1))]:
             yield Garbage("log", str(path), size_on_disk(path), f"older logs of {stem}")
+
+
+def _old_jobs(state_dir: Path) -> Iterator[Garbage]:
+    """Ended a month ago or longer. The newest of all stays: the next one takes its number."""
+    for job in Jobs(state_dir).all()[1:]:
+        if not job.is_active and is_abandoned(job.folder, _JOBS_KEPT_S):
+            size, reason = size_on_disk(job.folder), f"job {job.id}, {job.state} a month ago"
+            yield Garbage("job", str(job.folder), size, reason, source=job)
 
 
 def _lost_fingerprints(library: LibraryPlaces) -> Iterator[Garbage]:

@@ -11,6 +11,7 @@ from dsmanager.manifest import Entry
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
+    from dsmanager.jobs.job import Job
     from dsmanager.library.leftovers import Leftover
     from dsmanager.remotes.remote import Remote
     from dsmanager.remotes.unfinished import UnfinishedUpload
@@ -53,14 +54,22 @@ class Garbage:
     """One thing to take away, and the bytes that it holds."""
 
     kind: str
-    """leftover, partial-download, orphan-sidecar, empty-folder, lock, upload, log, fingerprints;
+    """leftover, partial-download, orphan-sidecar, empty-folder, lock, upload, log, job,
+    fingerprints;
     of good data: old-version, not-needed-here."""
     target: str
     size_bytes: int
     reason: str
     ref: Ref | None = None
     source: (
-        Leftover | Removal | SafeArchive | UnfinishedUpload | RemoteFile | tuple[Path, ...] | None
+        Leftover
+        | Removal
+        | SafeArchive
+        | UnfinishedUpload
+        | RemoteFile
+        | Job
+        | tuple[Path, ...]
+        | None
     ) = field(default=None, repr=False)
     """What the removal works on; None: the file ``target`` and no more."""
 

@@ -178,8 +178,8 @@ def _is_unfinished(path: Path) -> bool:
     return _OF_TFDS.fullmatch(path.name) is not None and is_abandoned(path)
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether nothing of it was written for a day."""
+def is_abandoned(path: Path, for_s: float = _ABANDONED_S) -> bool:
+    """Whether nothing of it was written for so long: a day."""
     newest_s = 0.0
     with suppress(OSError):
         newest_s = path.lstat().st_mtime
@@ -187,7 +187,7 @@ def is_abandoned(path: Path) -> bool:
             for name in ("", *names):
                 with suppress(OSError):
                     newest_s = max(newest_s, os.lstat(os.path.join(folder, name)).st_mtime)
-    return time.time() - newest_s > _ABANDONED_S
+    return time.time() - newest_s > for_s
 
 
 def _in_dataset(library: LibraryPlaces, folder: Path, parts: tuple[str, ...]) -> Iterator[Leftover]:
