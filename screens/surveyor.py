@@ -54,6 +54,7 @@ _LOOK_EVERY_S = 2.0
 _LOOK_SHARE = 0.04  # of one core, at most, goes into looking for changes
 _REMOTE_EVERY_S = 60.0
 _ROWS_A_LINE = 100
+_NICENESS = 5  # keys and jobs come first
 _CACHE = "cache/"  # no name of a dataset
 
 
@@ -85,9 +86,10 @@ class Surveyor:
         """Looks at what may have changed on disk, and tells it."""
         with self._lock:
             error = self._look()
-            self._publish()
-            failed = [error] if error else list(self._errors.values())
-            self._tell({"local": {"at": time.time(), "errors": [told(each) for each in failed]}})
+            if self._has_looked:
+                self._publish()
+            errors = [told(each) for each in ([error] if error else self._errors.values())]
+            self._tell({"local": {"is_whole": self._has_looked, "errors": errors}})
 
     def has_changed(self) -> bool:
         """Whether :meth:`look` would see anything; cheap."""
@@ -249,6 +251,7 @@ def main() -> None:
             out.write(line)
             out.flush()
 
+    os.nice(_NICENESS)
     surveyor = Surveyor(settings, tell)
     asked_remote = threading.Event()
     threading.Thread(target=_look_at_remote, args=(surveyor, asked_remote), daemon=True).start()
