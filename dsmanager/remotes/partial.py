@@ -115,7 +115,7 @@ class PartialFile:
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):  # less to go on with; what matters is raised already
             self.note()
-        with self._writing, self._saving:
+        with self._saving, self._writing:  # in the order in which save() takes them
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,3 +174,30 @@ def test_an_object_without_an_etag_is_never_gone_on_with(
     run = {"progress": progress, "cancel": CancelToken()}
     assert store.download_file(obj, part, resume=True, **run) == obj.sha256
     assert progress.take_notes() == []
+
+
+def test_closing_while_a_slow_disk_flushes_waits_and_ends(tmp_path, monkeypatch):
+    path = tmp_path / ".x.part"
+    flushing, may_end = threading.Event(), threading.Event()
+    flush = getattr(os, "fdatasync", os.fsync)
+
+    def slow(descriptor: int) -> None:
+        flushing.set()
+        may_end.wait(30)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", slow)
+    file = PartialFile(path, 100, SOME)
+    file.write(memoryview(b"x" * 100), 0, lambda: None)
+    saver = threading.Thread(target=file.save, daemon=True)
+    saver.start()
+    assert flushing.wait(30)
+    closer = threading.Thread(target=file.__exit__, args=(None, None, None), daemon=True)
+    closer.start()
+    closer.join(0.3)  # it has taken what it can take by now
+    may_end.set()
+    for thread in (saver, closer):
+        thread.join(30)
+        assert not thread.is_alive(), "each waits for the other's lock"
+    with PartialFile(path, 100, SOME) as again:
+        assert again.found_bytes == 100
