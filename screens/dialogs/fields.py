@@ -16,7 +16,7 @@ from dsmanager.errors import DsmanagerError
 from dsmanager.screens.dialogs.base import text
 from dsmanager.text import plain, redact
 
-__all__ = ["Field", "complaint", "folder_of", "said", "set_text", "tick", "value_of"]
+__all__ = ["Field", "Tick", "complaint", "folder_of", "said", "set_text", "value_of"]
 
 
 class Field(Horizontal):
@@ -38,8 +38,15 @@ class Field(Horizontal):
         yield self._input
 
 
-def tick(words: str, box_id: str, *, value: bool = False) -> Checkbox:
-    return Checkbox(Content(plain(words)), value, id=box_id, compact=True)
+class Tick(Checkbox):
+    """A box whose state is a letter, not a colour alone."""
+
+    def __init__(self, words: str, box_id: str, *, value: bool = False) -> None:
+        super().__init__(Content(plain(words)), value, id=box_id, compact=True)
+
+    @property
+    def _button(self) -> Content:
+        return Content("[x]" if self.value else "[ ]")
 
 
 def complaint() -> Static:

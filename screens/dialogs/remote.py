@@ -14,7 +14,7 @@ from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken
 from dsmanager.screens.background import Background
 from dsmanager.screens.dialogs.base import Choice, Dialog, text
-from dsmanager.screens.dialogs.fields import Field, complaint, said, set_text, tick, value_of
+from dsmanager.screens.dialogs.fields import Field, Tick, complaint, said, set_text, value_of
 from dsmanager.settings import RemoteConfig, Settings, add_remote
 
 __all__ = ["RemoteDialog"]
@@ -46,8 +46,8 @@ class RemoteDialog(Dialog[str]):
         yield Field("Endpoint", "endpoint", hint="https://minio.example:9000, unless it is AWS")
         yield Field("Region", "region", hint="optional")
         yield Field("Profile", "profile", hint="of the AWS configuration; optional")
-        yield tick("anonymous: send unsigned requests", "anonymous")
-        yield tick("make it the current remote", "current", value=not self._settings.remotes)
+        yield Tick("anonymous: send unsigned requests", "anonymous")
+        yield Tick("make it the current remote", "current", value=not self._settings.remotes)
         yield text(
             "Credentials come from the environment or the profile, and are never stored here.",
             classes="dialog-note",

@@ -15,7 +15,7 @@ from textual.widgets import Button, Checkbox, Input, Static
 from dsmanager.cli.output import size_text
 from dsmanager.library.presence import Presence
 from dsmanager.screens.dialogs.base import Choice, Dialog, text
-from dsmanager.screens.dialogs.fields import Field, complaint, set_text, tick
+from dsmanager.screens.dialogs.fields import Field, Tick, complaint, set_text
 from dsmanager.screens.requests import JobRequest
 
 __all__ = ["RemovalDialog"]
@@ -49,7 +49,7 @@ class RemovalDialog(Dialog[JobRequest]):
             yield text(self._names(), classes="dialog-note")
         for place, sizes in self._held.items():
             if sizes:
-                yield tick(f"{place:<9}{_described(place, sizes)}", place)
+                yield Tick(f"{place:<9}{_described(place, sizes)}", place)
         yield text("", widget_id="total")
         if self._held["remote"]:
             yield text(

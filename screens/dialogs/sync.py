@@ -26,7 +26,7 @@ from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken
 from dsmanager.screens.background import Background
 from dsmanager.screens.dialogs.base import Choice, Dialog, text
-from dsmanager.screens.dialogs.fields import complaint, said, set_text, tick
+from dsmanager.screens.dialogs.fields import Tick, complaint, said, set_text
 from dsmanager.screens.previews.lines import Line, Piece, Role, line, shortened
 from dsmanager.screens.previews.lines_view import LinesView
 from dsmanager.screens.requests import JobRequest
@@ -89,7 +89,7 @@ class SyncDialog(Dialog[JobRequest]):
 
     def body(self) -> Iterable[Widget]:
         for name, words in _OPTIONS.items():
-            yield tick(words, name)
+            yield Tick(words, name)
         choices = [(Content(f"{place} wins a conflict"), place) for place in _PREFERENCES]
         yield Select[str](choices, prompt="conflicts stay as they are", id="prefer", compact=True)
         yield text("", widget_id="summary")
