@@ -36,7 +36,14 @@ _ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _KINDS = {str: "a text", bool: "true or false", list: "a list", int: "a number"}
 _OFF = ("0", "false", "no", "off")
-_TOP_KEYS = {"data_dir": str, "state_dir": str, "manifest": str, "remote": str, "builders": list}
+_TOP_KEYS = {
+    "data_dir": str,
+    "state_dir": str,
+    "manifest": str,
+    "remote": str,
+    "builders": list,
+    "theme": str,
+}
 _JOB_SLOTS = {"build": 1, "disk": 2, "transfer": 4}
 _MOST_SLOTS = 64
 _REMOTE_KEYS = {
@@ -101,6 +108,10 @@ class Settings:
     working_dir: Path = field(default_factory=Path.cwd)
     job_slots: Mapping[str, int] = field(default_factory=lambda: dict(_JOB_SLOTS))
     """How many jobs of a kind (build, disk, transfer) run at once; further ones wait."""
+    theme: str | None = None
+    """The colours of the TUI, by Textual's name of the theme."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the TUI by action, where they are not the usual ones."""
 
     @classmethod
     def load(
@@ -120,11 +131,13 @@ class Settings:
         values: dict[str, Any] = {}
         remotes: dict[str, RemoteConfig] = {}
         slots = dict(_JOB_SLOTS)
+        keys: dict[str, str] = {}
         for path in (config_file, project_file):
             if path is not None and os.path.isfile(path):
                 table = _read_toml(path)
                 remotes |= _remotes_of(table.pop("remotes", {}), path)
                 slots |= _slots_of(table.pop("jobs", {}), path)
+                keys |= _keys_of(table.pop("keys", {}), path)
                 values |= table
         for key in ("data_dir", "state_dir", "manifest", "remote"):
             if value := env.get(f"DSMANAGER_{key.upper()}"):
@@ -143,6 +156,8 @@ class Settings:
             verify_tls=env.get("VERIFY_SSL", "true").strip().lower() not in _OFF,
             working_dir=here,
             job_slots=slots,
+            theme=values.get("theme"),
+            keys=keys,
         )
 
     @property
@@ -280,7 +295,7 @@ def _nearest(name: str, folder: Path) -> Path | None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     table = _parsed(path)
-    apart = {key: table.pop(key) for key in ("remotes", "jobs") if key in table}
+    apart = {key: table.pop(key) for key in ("remotes", "jobs", "keys") if key in table}
     _check(table, _TOP_KEYS, path, "")
     for key in ("data_dir", "state_dir", "manifest"):
         if key in table:
@@ -327,6 +342,12 @@ def _remotes_of(tables: Any, path: Path) -> dict[str, RemoteConfig]:
         except UsageError as error:
             raise _bad(path, f"has a {error.message}") from error
     return remotes
+
+
+def _keys_of(table: Any, path: Path) -> dict[str, str]:
+    if not isinstance(table, dict) or not all(isinstance(each, str) for each in table.values()):
+        raise _bad(path, 'keys must be a table of texts such as [keys] upload = "f4"')
+    return table
 
 
 def _slots_of(table: Any, path: Path) -> dict[str, int]:

@@ -54,6 +54,7 @@ class Action:
     help: str
     scope: Scope
     changes: bool = False
+    needs_rows: bool = True
     needs_remote: bool = False
     footer: int = 0
     """The place in the footer's order of importance, 1 first; 0: not in the footer."""
@@ -70,6 +71,8 @@ class Action:
         if self.scope == "jobs":
             return _why_not_job(self, facts.job)
         if self.scope not in ("rows", "row"):
+            return None
+        if not rows and not self.needs_rows:
             return None
         if not rows:
             return f"{self.verb}: there is no dataset here"
@@ -151,7 +154,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("details", "Datasets", "Details", "enter", "Splits, features, files, examples of one",
            "row", footer=13),
     Action("build", "Datasets", "Build", "b", "Build with a builder's configs and options",
-           "rows", changes=True, footer=3),
+           "rows", changes=True, needs_rows=False, footer=3),
     Action("package", "Datasets", "Package", "p", "Pack what is built as an archive",
            "rows", changes=True, footer=4, job="package", fits=_can_package),
     Action("verify", "Datasets", "Verify", "v", "Read the bytes again and compare checksums",
@@ -163,7 +166,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("download", "Datasets", "Download", "d", "Fetch the archive from the remote",
            "rows", changes=True, needs_remote=True, footer=8, job="download", fits=_can_download),
     Action("sync", "Datasets", "Sync", "y", "Show what sync would do, then do it",
-           "rows", changes=True, footer=11),
+           "rows", changes=True, needs_rows=False, footer=11),
+    Action("sync-all", "Datasets", "Sync everything", "Y", "The same for all that is recorded",
+           "global", changes=True),
     Action("remove", "Datasets", "Remove", "D,delete", "Remove from one of the places",
            "rows", changes=True, footer=9),
     Action("package-again", "Datasets", "Package again", "P", "Pack, replacing the archive",

@@ -122,6 +122,19 @@ class Model:
     def cancel_job(self, job_id: int) -> None:
         self._do(lambda: self._tell(f"job {self._jobs.cancel(job_id).id}: cancelling"))
 
+    def cancel_all(self) -> threading.Event:
+        """Asks every active job to stop; the event is set when all have been asked."""
+        done = threading.Event()
+
+        def task() -> None:
+            for job in self.active_jobs:
+                with suppress(DsmanagerError, OSError):
+                    self._jobs.cancel(job.id)
+            done.set()
+
+        self._do(task)
+        return done
+
     def retry_job(self, job_id: int) -> None:
         self._do(lambda: self._tell(f"job {job_id} again: job {self._jobs.retry(job_id).id}"))
 

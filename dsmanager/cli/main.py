@@ -128,10 +128,26 @@ def _globals(
         _require_job(context)
         return
     elif ctx.invoked_subcommand is None:
-        raise click.UsageError("no verb was given", ctx)
+        _open_tui(ctx, context)
     else:
         return
     raise typer.Exit
+
+
+def _open_tui(ctx: typer.Context, context: Context) -> None:
+    """The TUI on a terminal; elsewhere a verb is needed."""
+    from dsmanager.cli.tui import can_open, open_tui
+    from dsmanager.settings import Settings
+
+    if context.output.as_json or not can_open():
+        raise click.UsageError("no verb was given", ctx)
+
+    def load() -> Settings:
+        return Settings.load(
+            data_dir=context.data_dir, remote=context.remote, manifest=context.manifest
+        )
+
+    context.exit_code = ExitCode(open_tui(load, read_only=context.read_only) and ExitCode.FAILED)
 
 
 def _require_job(context: Context) -> None:

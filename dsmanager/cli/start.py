@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
+
+from dsmanager.cli.tui import can_open, open_bare
 
 __all__ = ["main"]
 
@@ -12,6 +15,8 @@ def main() -> int:
     heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeds_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback out of an import
+    if len(sys.argv) == 1 and can_open():
+        return open_bare()  # without the parser: somebody waits for the screen
     from dsmanager.cli.main import main as program
 
     if heeds_interrupts:

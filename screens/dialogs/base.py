@@ -73,11 +73,13 @@ class Dialog(ModalScreen[ResultT | None], Generic[ResultT]):
     Dialog .dialog-note { color: $text-muted; }
     """
 
-    def __init__(self, title: str, buttons: Iterable[Choice]) -> None:
-        """``buttons`` without Cancel: it is added as the last one."""
+    def __init__(
+        self, title: str, buttons: Iterable[Choice], *, cancel: str = CANCEL.label
+    ) -> None:
+        """``buttons`` without Cancel: it is added as the last one, and says ``cancel``."""
         super().__init__()
         self.dialog_title = title
-        self.choices = (*buttons, CANCEL)
+        self.choices = (*buttons, Choice(CANCEL.id, cancel))
 
     def body(self) -> Iterable[Widget]:
         """The widgets between title and buttons."""
