@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Jobs"]
 
 _KEPT = 200
+_LAST = "last"
 _AGAIN_AFTER_S = 10.0
 _MOST_DIGITS = 9
 
@@ -127,19 +128,21 @@ class Jobs:
                 f"job {job_id} has not ended yet", hint=f"cancel it: dsmanager cancel {job_id}"
             )
         doomed = files.temporary_path(job.folder)
+        if [job_id] == self.ids()[:1] and job_id > self._last_removed():
+            files.write_bytes(self.folder / _LAST, f"{job_id}\n".encode(), mode=0o600)
         with os_errors(f"remove job {job_id}"), suppress(FileNotFoundError):
             os.rename(job.folder, doomed)  # at once: half a folder would be a broken job
             files.remove_path(doomed)
 
     def prune(self, keep: int = _KEPT) -> None:
-        """Removes ended jobs beyond the newest ``keep``; the newest of all always stays."""
-        for job_id in self.ids()[max(keep, 1) :]:
+        """Removes ended jobs beyond the newest ``keep``."""
+        for job_id in self.ids()[keep:]:
             with suppress(NotFoundError, UsageError):
                 self.remove(job_id)
 
     def _start(self, request: JobRequest) -> Job:
         """The folder becomes visible whole and with its lock held, by one rename."""
-        with os_errors("make a job's folder"):
+        with _folder_errors():
             files.make_folders(self.folder.parent)
             self.folder.mkdir(mode=0o700, exist_ok=True)
             staged = files.temporary_path(self.folder / "job")
@@ -161,7 +164,7 @@ class Jobs:
 
     def _place(self, staged: Path) -> Path:
         """The next number; the file system decides between two who take it at once."""
-        job_id = max(self.ids(), default=0) + 1
+        job_id = max([self._last_removed(), *self.ids()[:1]]) + 1
         while True:
             try:
                 os.rename(staged, self._folder(job_id))
@@ -171,6 +174,13 @@ class Jobs:
                 job_id += 1
             else:
                 return self._folder(job_id)
+
+    def _last_removed(self) -> int:
+        """The highest number that was ever given and is no more; numbers do not come again."""
+        with suppress(OSError, ValueError):
+            text = (self.folder / _LAST).read_text("ascii").strip()
+            return int(text) if _is_id(text) else 0
+        return 0
 
     def _folder(self, job_id: int) -> Path:
         return self.folder / str(job_id)
@@ -210,8 +220,24 @@ class Jobs:
         return job
 
 
+@contextmanager
+def _folder_errors() -> Iterator[None]:
+    try:
+        with os_errors("make a job's folder"):
+            yield
+    except DsmanagerError as error:
+        if isinstance(error.__cause__, OSError):
+            error.hint = "use another state dir: DSMANAGER_STATE_DIR=DIR"
+        raise
+
+
 def _is_id(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS and name[0] != "0"
+    return (
+        name.isascii()
+        and name.isdigit()
+        and len(name) <= _MOST_DIGITS
+        and name[:1] not in ("", "0")
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

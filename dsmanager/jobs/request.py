@@ -91,7 +91,7 @@ class JobRequest:
         if "--path" in self.arguments[:-1]:
             path = self.arguments[self.arguments.index("--path") + 1]
             return plain(os.path.basename(path.rstrip("/")).removesuffix(".py"))
-        return "all"
+        return "" if self.verb == "gc" else "all"
 
     @property
     def command(self) -> list[str]:

@@ -289,8 +289,8 @@ def _old_logs(library: LibraryPlaces, keep: int) -> Iterator[Garbage]:
 
 
 def _old_jobs(state_dir: Path) -> Iterator[Garbage]:
-    """Ended a month ago or longer. The newest of all stays: the next one takes its number."""
-    for job in Jobs(state_dir).all()[1:]:
+    """Ended a month ago or longer."""
+    for job in Jobs(state_dir).all():
         if not job.is_active and is_abandoned(job.folder, _JOBS_KEPT_S):
             size, reason = size_on_disk(job.folder), f"job {job.id}, {job.state} a month ago"
             yield Garbage("job", str(job.folder), size, reason, source=job)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -125,9 +127,9 @@ def test_ended_jobs_go_in_the_end_and_numbers_do_not_come_again(place):
         for path in (*job.folder.iterdir(), job.folder):
             os.utime(path, (month_ago, month_ago))
     planned = place.machine.json("gc", "--dry-run")["data"]
-    assert [row["kind"] for row in planned] == ["job"] * 9
+    assert [row["kind"] for row in planned] == ["job"] * 10
     place.machine.run("gc")
-    assert [job.id for job in jobs.all()] == [30]
+    assert jobs.all() == []
     assert place.start("verify", "nothing").id == 31
 
 
@@ -214,3 +216,38 @@ def test_the_options_with_values_are_those_of_the_program():
         if "completion" not in name
     }
     assert found == VALUED_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("jobs = 3", "jobs must be a table"),
+        ("[jobs]\nbuild = 0", "jobs.build must be a number from 1 to 64"),
+        ("[jobs]\ndisk = true", "jobs.disk must be a number from 1 to 64"),
+        ('[jobs]\ndisk = "2"', "jobs.disk must be a number"),
+        ("[jobs]\nbuilds = 2", "jobs.builds; did you mean build?"),
+    ],
+)
+def test_a_table_of_slots_that_makes_no_sense_is_told(place, table, told):
+    place.machine.root.joinpath("config.toml").write_text(table)
+    assert told in place.machine.run("jobs", code=2).stderr
+
+
+PROBE = """
+import sys
+from dsmanager.cli.main import main
+code = main(["jobs"])
+heavy = {"boto3", "botocore", "textual", "numpy", "tensorflow_datasets", "tensorflow", "rich"}
+sys.exit(code or sorted(heavy & {name.partition(".")[0] for name in sys.modules}) or 0)
+"""
+
+
+def test_looking_at_jobs_loads_nothing_heavy(place):
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        env=place.machine.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,6 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from dsmanager.jobs import liveness
 
@@ -144,6 +146,9 @@ def test_a_builder_does_not_keep_a_dead_job_alive(place, children):
     builders = children(job.pid)
     assert builders
     for pid in builders:
+        opened = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+        assert str(job.folder / "pid") not in opened
+    for pid in builders:
         os.kill(pid, signal.SIGSTOP)
     try:
         liveness.send(job.folder, signal.SIGKILL)
@@ -151,7 +156,8 @@ def test_a_builder_does_not_keep_a_dead_job_alive(place, children):
         assert place.jobs.cancel(job.id).state == "lost"
     finally:
         for pid in builders:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_shutdown_keeps_what_can_be_resumed(place, remote_config):

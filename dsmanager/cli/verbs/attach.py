@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,10 +51,10 @@ def _follow(context: Context, jobs: Jobs, job: Job, view: ProgressView, cancel: 
     """Shows the log as it grows, and the counters where there is a terminal for them."""
     is_live = sys.stderr.isatty() and not context.output.as_json
     above = view.note if is_live and sys.stdout.isatty() else context.output.data
-    log = _lines(job.log)
+    log = _Log(job.log)
     while True:
         job = jobs.get(job.id)  # before the log: what is said last is read last
-        for line in iter(lambda: next(log), None):
+        for line in log.new_lines(to_the_end=not job.is_active):
             above(line)
         if not job.is_active:
             return job
@@ -64,24 +65,24 @@ def _follow(context: Context, jobs: Jobs, job: Job, view: ProgressView, cancel: 
         cancel.wait(_TICK_S)
 
 
-def _lines(path: Path) -> Iterator[str | None]:
-    """Whole lines, and None where there is no further one yet; what is cut off comes at its end."""
-    pending = b""
-    position = 0
-    while True:
-        chunk = b""
-        try:
-            with open(path, "rb") as file:
-                file.seek(position)
-                chunk = file.read(_MOST_AT_ONCE_BYTES)
-        except OSError:
-            pass
-        position += len(chunk)
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-        if not chunk:
-            yield None
+class _Log:
+    """Reads a log while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self._pending = b""
+
+    def new_lines(self, *, to_the_end: bool) -> Iterator[str]:
+        """Whole lines since the last call; a last one that was cut off comes ``to_the_end``."""
+        with suppress(OSError), open(self._path, "rb") as file:
+            file.seek(self._position)
+            while chunk := file.read(_MOST_AT_ONCE_BYTES):
+                self._position += len(chunk)
+                *lines, self._pending = (self._pending + chunk).split(b"\n")
+                yield from (line.decode("utf-8", "replace") for line in lines)
+        if to_the_end and self._pending:
+            yield self._pending.decode("utf-8", "replace")
 
 
 def _show_end(context: Context, job: Job) -> None:

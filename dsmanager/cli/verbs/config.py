@@ -25,6 +25,7 @@ def config(ctx: typer.Context) -> None:
         "manifest": str(settings.manifest_path),
         "remote": current.name if current else None,
         "remotes": list(settings.remotes),
+        "jobs": [f"{name} {count}" for name, count in settings.job_slots.items()],
         "builders": [str(folder) for folder in settings.builders],
         "config_file": str(settings.config_file),
         "project_file": str(project) if project else None,
