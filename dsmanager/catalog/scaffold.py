@@ -91,7 +91,7 @@ def _contents(name: str) -> Mapping[str, str]:
 
 def _near(name: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_")
-    words = re.sub(r"^[0-9_]+", "", words)[:_MOST_LETTERS].strip("_")
+    words = re.sub(rf"^[0-9_]+|({BUILDER_SUFFIX}|_?test)+$", "", words)[:_MOST_LETTERS].strip("_")
     if not words:
         return "my_words"
     return f"my_{words}" if keyword.iskeyword(words) else words

@@ -42,6 +42,7 @@ _ALL = "*"
 class BuildDialog(Dialog[JobRequest]):
     """Returns the build as a job. Without ``refs`` a name or a path is asked for."""
 
+    AUTO_FOCUS = "#name, #build"
     DEFAULT_CSS = """
     BuildDialog #names { height: 5; display: none; }
     BuildDialog #config { display: none; }
@@ -81,8 +82,6 @@ class BuildDialog(Dialog[JobRequest]):
         yield complaint()
 
     def on_mount(self) -> None:
-        super().on_mount()
-        self.set_focus(self.query_one("#build" if self._refs else "#name"))
         for name in ("#about", "#complaint"):
             set_text(self.query_one(name, Static), "")
         if not self._refs:
@@ -176,10 +175,10 @@ class BuildDialog(Dialog[JobRequest]):
         options = self.query("#names")
         is_open = bool(options) and options.first().display
         if event.input.id == "name" and is_open and self._request not in self._names:
+            event.prevent_default()  # of the base class, whose handler would build it
             event.stop()
+            options.first(OptionList).highlighted = 0
             options.first(OptionList).focus()
-        else:
-            super().on_input_submitted(event)
 
     def _ask_when_it_is_one(self) -> None:
         typed = self._request

@@ -50,7 +50,6 @@ class NewDatasetDialog(Dialog[str]):
         yield complaint()
 
     def on_mount(self) -> None:
-        super().on_mount()
         set_text(self.query_one("#complaint", Static), "")
 
     def chosen(self, choice_id: str) -> None:

@@ -55,7 +55,6 @@ class RemoteDialog(Dialog[str]):
         yield complaint()
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._complain("")
 
     def chosen(self, choice_id: str) -> None:

@@ -59,7 +59,6 @@ class RemovalDialog(Dialog[JobRequest]):
         yield complaint()
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._look()
 
     def chosen(self, choice_id: str) -> None:

@@ -64,7 +64,6 @@ class ServerDialog(Dialog[str]):
         yield complaint()
 
     def on_mount(self) -> None:
-        super().on_mount()
         set_text(self.query_one("#complaint", Static), "")
         self._works["look"].ask(partial(_look, self._settings.state_dir))
 

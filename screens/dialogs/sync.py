@@ -97,7 +97,6 @@ class SyncDialog(Dialog[JobRequest]):
         yield LinesView(widget_id="plan")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._replan()
 
     def on_unmount(self) -> None:
