@@ -30,12 +30,12 @@ def install(progress: Progress) -> None:
     import tensorflow_datasets as tfds
 
     _check_version(tfds.__version__)
-    from tensorflow_datasets.core import example_serializer, file_adapters, writer
+    from tensorflow_datasets.core import example_serializer, file_adapters, split_builder, writer
     from tensorflow_datasets.core.features import image_feature
     from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
 
     from dsmanager.building import tensorflow_parts
-    from dsmanager.building.writer import ShuffledWriter
+    from dsmanager.building.writer import ShuffledWriter, write_examples
     from dsmanager.loading import without_tensorflow
 
     tqdm_utils.disable_progress_bar()
@@ -45,6 +45,7 @@ def install(progress: Progress) -> None:
     image_feature._ImageEncoder._encode_image = _encode_image
     file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
     example_serializer.ExampleSerializer.serialize_example = _serialize
+    split_builder.SplitBuilder._build_from_generator = write_examples
     writer.Writer = functools.partial(ShuffledWriter, progress=progress)
     writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
 
@@ -61,23 +62,29 @@ def _check_version(version: str) -> None:
 
 
 def _serialize(self: Any, example: Any) -> bytes:
-    """As TFDS does, with the features sorted by name.
+    """As TFDS does, with the features in an order that is always the same.
 
     Without that protobuf writes them in an order that changes from process to process, so that not
     even TFDS gives the same shards twice.
     """
-    record: bytes = self.get_tf_example(example).SerializeToString(deterministic=True)
+    from dsmanager.building.serializer import make_serializer
+
+    if "serialize" not in self.__dict__:
+        self.serialize = make_serializer(self)
+    record: bytes = self.serialize(example)
     return record
 
 
-def _encode_image(self: Any, image: Any) -> bytes:
+def _encode_image(self: Any, image: Any) -> Any:
     """In place of TensorFlow's encoders; TFDS's checks of shape and dtype stay."""
     from tensorflow_datasets.core.features import image_feature
 
     from dsmanager.building.images import encode_jpeg, encode_png
+    from dsmanager.building.pending import encoded_later
 
     image_feature._validate_np_array(image, shape=self.shape, dtype=self.np_dtype)
-    return encode_jpeg(image) if self.encoding_format == "jpeg" else encode_png(image)
+    encoder = encode_jpeg if self.encoding_format == "jpeg" else encode_png
+    return encoded_later(encoder, image)
 
 
 def _write_tfrecord(_cls: Any, path: Any, iterator: Iterable[tuple[Any, bytes]]) -> None:

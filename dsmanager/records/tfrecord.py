@@ -20,8 +20,17 @@ import google_crc32c
 from dsmanager.errors import VerificationError, from_os_error
 from dsmanager.progress import CancelToken, Progress
 
-__all__ = ["FRAMING_BYTES", "TFRecordWriter", "masked_crc32c", "read_records", "scan"]
+__all__ = [
+    "FRAMING_BYTES",
+    "HEADER_BYTES",
+    "TFRecordWriter",
+    "frame",
+    "masked_crc32c",
+    "read_records",
+    "scan",
+]
 
+HEADER_BYTES = 12
 FRAMING_BYTES = 16
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
@@ -35,6 +44,12 @@ def masked_crc32c(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
+def frame(record: bytes) -> tuple[bytes, bytes]:
+    """What stands before a record in a file, and what after it."""
+    length = len(record).to_bytes(8, "little")
+    return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(record))
+
+
 class TFRecordWriter:
     """Writes a new file record by record; closing it flushes the buffer, not the disk."""
 
@@ -43,10 +58,10 @@ class TFRecordWriter:
         self.count = 0
 
     def write(self, record: bytes) -> None:
-        length = len(record).to_bytes(8, "little")
-        self._file.write(length + _CRC.pack(masked_crc32c(length)))
+        header, footer = frame(record)
+        self._file.write(header)
         self._file.write(record)
-        self._file.write(_CRC.pack(masked_crc32c(record)))
+        self._file.write(footer)
         self.count += 1
 
     def write_all(self, records: Iterable[bytes]) -> None:

@@ -1,0 +1,160 @@
+"""Building ImageNet-like JPEG against TFDS's own ``download_and_prepare`` with TensorFlow.
+
+Run it as ``python benchmarks/build.py [--images 10000] [--rounds 5] [--folder DIR]``. The photos of
+the sample beside the project are repeated under distinct keys. Of TFDS only the call is timed, of
+dsmanager all of a build: the child process, the records read again, the flush to disk. Every shard
+must be the same, byte for byte, else the numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.timing import verdict
+from dsmanager.building.run import build
+from dsmanager.catalog.find import builders_at
+from dsmanager.files import move_tree_into_place, remove_path
+from dsmanager.progress import CancelToken, Progress
+
+PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
+
+BUILDER = """
+import io, pathlib
+import tensorflow_datasets as tfds
+
+PHOTOS = sorted(pathlib.Path({photos!r}).iterdir())
+
+
+class Photos(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {{"1.0.0": "First."}}
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict({{
+                "image": tfds.features.Image(encoding_format="jpeg"),
+                "label": tfds.features.ClassLabel(num_classes=len(PHOTOS)),
+                "file_name": tfds.features.Text(),
+            }}),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {{"train": self._generate_examples()}}
+
+    def _generate_examples(self):
+        for number in range({images}):
+            photo = PHOTOS[number % len(PHOTOS)]
+            name = f"{{number:08}}_{{photo.name}}"
+            with open(photo, "rb") as file:
+                content = io.BytesIO(file.read())
+            yield name, {{"image": content, "label": number % len(PHOTOS), "file_name": name}}
+"""
+
+# TFDS leaves the order of features within a record open; sorting it costs less than it varies.
+TFDS = """
+import sys, time
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
+
+example_serializer.ExampleSerializer.serialize_example = (
+    lambda self, example: self.get_tf_example(example).SerializeToString(deterministic=True)
+)
+tfds.disable_progress_bar()
+sys.path.insert(0, sys.argv[1])
+import photos
+builder = photos.Photos(data_dir=sys.argv[2])
+started_s = time.perf_counter()
+builder.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+print("seconds", time.perf_counter() - started_s)
+"""
+
+
+def with_tfds(home: Path, data_dir: Path) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", TFDS, str(home), str(data_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    return float(done.stdout.rpartition("seconds")[2])
+
+
+def with_dsmanager(home: Path, data_dir: Path) -> float:
+    started_s = time.perf_counter()
+    stage = data_dir / "stage"
+    stage.mkdir(parents=True)
+    staged = build(
+        builders_at(home)[0],
+        config=None,
+        data_dir=data_dir,
+        stage=stage,
+        download_dir=None,
+        manual_dir=None,
+        log_path=data_dir / "log.txt",
+        progress=Progress(),
+        cancel=CancelToken(),
+    )
+    move_tree_into_place(staged.tree, data_dir / staged.ref.subdir)
+    shutil.rmtree(stage)
+    return time.perf_counter() - started_s
+
+
+def shards(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / "photos" / "1.0.0").glob("*.tfrecord-*"))
+
+
+def require_equal(first: Path, second: Path) -> None:
+    names = [[path.name for path in shards(folder)] for folder in (first, second)]
+    assert names[0] == names[1] != [], names
+    for one, two in zip(shards(first), shards(second), strict=True):
+        subprocess.run(["cmp", str(one), str(two)], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the data is made")
+    arguments = parser.parse_args()
+    if not PHOTOS.is_dir():
+        print(f"  the photos are not at {PHOTOS}: no comparison")
+        return
+    contenders = {"TFDS": with_tfds, "dsmanager": with_dsmanager}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        home = folder / "photos"
+        home.mkdir()
+        code = BUILDER.format(photos=str(PHOTOS), images=arguments.images)
+        (home / "photos.py").write_text(code)
+        for _ in range(arguments.rounds):
+            for contender, run in contenders.items():
+                remove_path(folder / contender)
+                os.sync()
+                seconds[contender].append(run(home, folder / contender))
+            require_equal(folder / "TFDS", folder / "dsmanager")
+    found = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"\nBuild, {arguments.images:,} JPEG images")
+    for contender, median_s in found.items():
+        rate = arguments.images / median_s
+        print(f"  {contender:<28} {median_s:8.3f} s  {rate:7.0f} images/s", seconds[contender])
+    verdict("against download_and_prepare", found["TFDS"] / found["dsmanager"], 4)
+
+
+if __name__ == "__main__":
+    main()

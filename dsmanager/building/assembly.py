@@ -1,0 +1,115 @@
+"""From spills to shards: each record is copied once more, to its place.
+
+Owns how many shards there are (TFDS's rule) and what is in each. TFRecord shards are copied as they
+are framed, several at a time; other formats go through TFDS's writer for them. Memory does not grow
+with the data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tensorflow_datasets.core import file_adapters
+from tensorflow_datasets.core.utils import shard_utils
+
+from dsmanager.building.spill import Places
+from dsmanager.errors import DsmanagerError
+from dsmanager.progress import Progress
+from dsmanager.records.tfrecord import FRAMING_BYTES
+
+__all__ = ["write_shards"]
+
+_BUFFER_BYTES = 1 << 20
+_COPIERS = 2
+
+
+def write_shards(
+    places: Places,
+    template: Any,
+    *,
+    example_writer: Any,
+    shard_config: Any,
+    progress: Progress,
+) -> list[int]:
+    """Writes the shards of one split; returns how many records each holds.
+
+    Raises DsmanagerError for a split without examples and for two examples of one key.
+    """
+    _require_distinct(places, template.split)
+    shards = shard_config.get_number_shards(places.payload_bytes, places.count)
+    ends = shard_utils.get_shard_boundaries(places.count, shards)
+    bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+    progress.start_phase("write", item_unit="examples")
+    progress.set_items(0, places.count)
+    progress.set_bytes(0, places.payload_bytes)
+
+    def write(index: int) -> None:
+        path = os.fspath(template.sharded_filepath(shard_index=index, num_shards=shards))
+        if example_writer.file_format is file_adapters.FileFormat.TFRECORD:
+            _copy(places, bounds[index], path, progress)
+        else:
+            example_writer.write(path, _numbered(places, bounds[index], progress))
+
+    with ThreadPoolExecutor(_COPIERS, thread_name_prefix="shards") as pool:
+        for _ in pool.map(write, range(shards)):
+            pass
+    return [stop - start for start, stop in bounds]
+
+
+def _require_distinct(places: Places, split: str) -> None:
+    if not places.count:
+        raise DsmanagerError(
+            f"split {split}: no examples",
+            hint="check what the builder reads, for example its --manual-dir",
+        )
+    twins = places.twins()
+    if twins is None:
+        return
+    same = twins[0] == twins[1]
+    keys = f"{twins[0]}: two examples have it" if same else f"{twins[0]} and {twins[1]} are one"
+    raise DsmanagerError(
+        f"split {split}: duplicate key {keys}",
+        hint="make the builder yield a different key for every example",
+    )
+
+
+def _copy(places: Places, bounds: tuple[int, int], path: str, progress: Progress) -> None:
+    """Copies framed records through one buffer."""
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    filled = waiting = 0
+    with open(path, "wb", buffering=0) as file:
+
+        def write_out() -> None:
+            nonlocal filled, waiting
+            file_write_all(file, buffer[:filled])
+            progress.add_items(waiting)
+            filled = waiting = 0
+
+        for descriptor, offset, length in zip(*places.frames(*bounds), strict=True):
+            progress.add_bytes(length - FRAMING_BYTES)
+            while length:
+                if filled == _BUFFER_BYTES or (filled and length > _BUFFER_BYTES - filled):
+                    write_out()
+                read = os.preadv(descriptor, [buffer[filled : filled + length]], offset)
+                if not read:
+                    raise OSError("the spill became shorter while it was read")
+                filled, offset, length = filled + read, offset + read, length - read
+            waiting += 1
+        write_out()
+
+
+def file_write_all(file: Any, content: memoryview) -> None:
+    while content:
+        content = content[file.write(content) :]
+
+
+def _numbered(
+    places: Places, bounds: tuple[int, int], progress: Progress
+) -> Iterator[tuple[int, bytes]]:
+    for number, record in enumerate(places.records(*bounds), bounds[0]):
+        yield number, record
+        progress.add_items()
+        progress.add_bytes(len(record))

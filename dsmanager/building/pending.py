@@ -1,0 +1,74 @@
+"""Values of an example that are still being made: images that are encoded beside the generator.
+
+An encoder takes a copy of what it is given, so that a builder may reuse its arrays, and hands out a
+:class:`Pending` in place of the bytes. How many of them wait is the business of the writer. Outside
+of :func:`encode` nothing is deferred: builder code that encodes an image itself gets bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Pending", "encode", "encoded_later", "resolved"]
+
+_WORTH_A_THREAD_BYTES = 4096
+
+
+class Pending:
+    """Bytes to come. ``size_bytes`` is what is held in memory for them until then."""
+
+    __slots__ = ("_future", "size_bytes")
+
+    def __init__(self, future: Future[bytes], size_bytes: int) -> None:
+        self._future = future
+        self.size_bytes = size_bytes
+
+    def result(self) -> bytes:
+        """Waits; raises what the encoder raised."""
+        return self._future.result()
+
+
+_deferred: list[Pending] | None = None
+
+
+def encode(features: Any, example: Any) -> tuple[Any, list[Pending]]:
+    """What TFDS's ``features`` make of an example, and the values in it that are to come."""
+    global _deferred
+    pending: list[Pending] = []
+    _deferred = pending
+    try:
+        return features.encode_example(example), pending
+    finally:
+        _deferred = None
+
+
+def encoded_later(encoder: Callable[[Any], bytes], array: Any) -> bytes | Pending:
+    """The bytes of ``array``, or the promise of them where that is of use."""
+    if _deferred is None or array.nbytes < _WORTH_A_THREAD_BYTES:
+        return encoder(array)
+    copy = np.array(array)
+    pending = Pending(_pool().submit(encoder, copy), copy.nbytes)
+    _deferred.append(pending)
+    return pending
+
+
+def resolved(value: Any) -> Any:
+    """The same example with every pending value in place."""
+    if type(value) is Pending:
+        return value.result()
+    if isinstance(value, dict):
+        return {key: resolved(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [resolved(inner) for inner in value]
+    return value
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="encode")

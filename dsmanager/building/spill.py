@@ -1,0 +1,167 @@
+"""Records in the order in which they come, on disk, and where each of them belongs.
+
+A spill is one file, written from front to back: each record's key, then the record as a TFRecord
+frames it. An index of 28 bytes a record stays in memory: the 16 bytes that decide its place
+(TFDS's hash of the key), offset, length of the key. Nothing here knows what is in a record.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
+
+__all__ = ["PLACE_BYTES", "Places", "Spill"]
+
+PLACE_BYTES = 16
+_BATCH_BYTES = 4 << 20
+_BATCH_PIECES = 1000  # of one writev; the system takes 1,024
+
+
+class Spill:
+    """One file of records. It is written by a thread of its own, in batches, two at a time.
+
+    Adding is for one thread. After :meth:`finish` any number of threads may read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._places = bytearray()
+        self._offsets, self._key_lengths = array("Q"), array("I")
+        self._end = 0
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="spill")
+        self._writing: Future[None] | None = None
+        self.payload_bytes = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._offsets)
+
+    @property
+    def descriptor(self) -> int:
+        return self._file.fileno()
+
+    def add(self, place: bytes, key: bytes, record: bytes) -> None:
+        """Raises OSError, of an earlier record at times, when the disk is full."""
+        header, footer = frame(record)
+        self._places += place
+        self._offsets.append(self._end)
+        self._key_lengths.append(len(key))
+        self._batch += (key, header, record, footer)
+        size_bytes = len(key) + len(record) + FRAMING_BYTES
+        self._end += size_bytes
+        self._batch_bytes += size_bytes
+        self.payload_bytes += len(record)
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PIECES:
+            self._flush()
+
+    def finish(self) -> None:
+        """Writes what is left; the spill is complete from here on."""
+        self._flush()
+        self._settle()
+        self._writer.shutdown()
+
+    def _flush(self) -> None:
+        self._settle()
+        self._writing = self._writer.submit(_write_all, self.descriptor, self._batch)
+        self._batch, self._batch_bytes = [], 0
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def places(self) -> Any:
+        """Array of shape (records, 2): the halves of each record's place, big-endian."""
+        return np.frombuffer(self._places, ">u8").reshape(-1, 2)
+
+    def frames(self) -> tuple[Any, Any]:
+        """Offset and length of each framed record in the file."""
+        offsets = np.frombuffer(self._offsets, np.uint64)
+        keys = np.frombuffer(self._key_lengths, np.uint32)
+        ends = np.append(offsets[1:], np.uint64(self._end))
+        return offsets + keys, ends - offsets - keys
+
+    def key(self, position: int) -> str:
+        length, offset = self._key_lengths[position], self._offsets[position]
+        return os.pread(self.descriptor, length, offset).decode()
+
+    def close(self) -> None:
+        self._writer.shutdown(cancel_futures=True)
+        self._file.close()
+
+
+class Places:
+    """The records of one split, from one or several spills, in the order of their places."""
+
+    def __init__(self, spills: Sequence[Spill]) -> None:
+        self._spills = spills
+        self._counts = np.array([spill.count for spill in spills])
+        self.count = int(self._counts.sum())
+        self.payload_bytes = sum(spill.payload_bytes for spill in spills)
+        places = np.concatenate([spill.places() for spill in spills])
+        self._order = np.lexsort((places[:, 1], places[:, 0]))
+        ordered = places[self._order]
+        same = np.flatnonzero((ordered[1:] == ordered[:-1]).all(axis=1))
+        self._twins = self._order[same[0] : same[0] + 2] if same.size else None
+
+    def twins(self) -> tuple[str, str] | None:
+        """The keys of two records of one place, when there are any; as they were written in."""
+        if self._twins is None:
+            return None
+        first, second = sorted(int(each) for each in self._twins)
+        return self._key(first), self._key(second)
+
+    def _key(self, position: int) -> str:
+        for spill in self._spills:
+            if position < spill.count:
+                return spill.key(position)
+            position -= spill.count
+        raise IndexError(position)
+
+    def frames(self, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
+        """Descriptors, offsets and lengths of the framed records ``start`` up to ``stop``."""
+        chosen = self._order[start:stop]
+        owners = np.searchsorted(np.cumsum(self._counts), chosen, side="right")
+        firsts = np.cumsum(self._counts) - self._counts
+        offsets = np.empty(len(chosen), np.uint64)
+        lengths = np.empty(len(chosen), np.uint64)
+        descriptors = np.empty(len(chosen), np.int64)
+        for index, spill in enumerate(self._spills):
+            own = owners == index
+            if own.any():
+                positions = chosen[own] - firsts[index]
+                all_offsets, all_lengths = spill.frames()
+                offsets[own], lengths[own] = all_offsets[positions], all_lengths[positions]
+                descriptors[own] = spill.descriptor
+        return descriptors.tolist(), offsets.tolist(), lengths.tolist()
+
+    def records(self, start: int, stop: int) -> Any:
+        """Yields the records themselves, one in memory at a time."""
+        for descriptor, offset, length in zip(*self.frames(start, stop), strict=True):
+            payload = length - FRAMING_BYTES
+            record = os.pread(descriptor, payload, offset + HEADER_BYTES)
+            while len(record) < payload:  # one pread gives 2 GiB at most
+                at = offset + HEADER_BYTES + len(record)
+                record += os.pread(descriptor, payload - len(record), at)
+            yield record
+
+
+def _write_all(descriptor: int, pieces: list[bytes]) -> None:
+    views = [memoryview(piece) for piece in pieces]
+    while views:
+        written = os.writev(descriptor, views[:_BATCH_PIECES])
+        done = 0
+        while done < len(views) and written >= len(views[done]):
+            written -= len(views[done])
+            done += 1
+        views = views[done:]
+        if views and written:
+            views[0] = views[0][written:]
