@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
 
     from dsmanager.jobs import liveness
     from dsmanager.jobs.job import read_table
+    from dsmanager.jobs.recording import flush
     from dsmanager.jobs.request import REQUEST, JobRequest
 
     folder, lock = Path(arguments[0]), int(arguments[1])
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> int:
     if request is None:
         sys.stderr.write("error: what this job was asked to do cannot be read\n")
         return 1
+    for path in (folder / REQUEST, folder):  # its starter did not wait for the disk
+        flush(path)
     return _run(folder, request)
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager import files
-from dsmanager.errors import DsmanagerError
 from dsmanager.jobs.job import PROGRESS, RESULT
 from dsmanager.jobs.request import now
 from dsmanager.progress import Snapshot
 from dsmanager.text import plain, redact
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "flush", "replace_json"]
 
 _EVERY_S = 0.25
 _RATE_OVER_S = 5.0
@@ -81,25 +80,37 @@ class Recorder:
             "error": _redacted(errors[0]),
             "envelope": _redacted(envelope),
         }
+        place = self._folder / RESULT
         try:
-            files.write_json(self._folder / RESULT, result, mode=0o600)
-        except DsmanagerError:  # a full disk has more often room for a little than for much
-            files.write_json(self._folder / RESULT, result | {"envelope": None}, mode=0o600)
+            replace_json(place, result)
+        except OSError:  # a full disk has more often room for a little than for much
+            replace_json(place, result | {"envelope": None})
+        flush(place)  # others have seen it by now: a busy disk keeps nobody waiting
 
     def _write(self, table: Mapping[str, Any]) -> None:
         self._written_s = time.monotonic()
-        final = self._folder / PROGRESS
-        temporary = final.with_name(f".{PROGRESS}.tmp")  # nobody else writes it
         with suppress(OSError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o600)
-            content = json.dumps(table).encode()
-            try:
-                is_whole = os.write(descriptor, content) == len(content)
-            finally:
-                os.close(descriptor)
-            if is_whole:
-                os.replace(temporary, final)
+            replace_json(self._folder / PROGRESS, table)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Replaces a file that only this process writes, by a rename, and waits for no disk.
+
+    Raises OSError; then the old one is as it was.
+    """
+    content = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    temporary = path.with_name(f".{path.name}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with open(os.open(temporary, flags, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(temporary, path)
+
+
+def flush(path: Path) -> None:
+    """Puts a file and its name on disk, as far as the disk can."""
+    with suppress(OSError):
+        files.flush_file(path)
+        files.fsync_folder(path.parent)
 
 
 class _Rate:

@@ -21,6 +21,7 @@ from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_error
 from dsmanager.jobs import liveness
 from dsmanager.jobs.job import CANCEL, PROGRESS, RESULT, Job, job_of, read_table
 from dsmanager.jobs.process import start_process
+from dsmanager.jobs.recording import replace_json
 from dsmanager.jobs.request import REQUEST, JobRequest, freeze, now
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Jobs:
             lock = liveness.hold(staged)
             folder = staged
             try:
-                files.write_json(staged / REQUEST, request.to_json(), mode=0o600)
+                replace_json(staged / REQUEST, request.to_json())  # its process flushes it
                 folder = self._place(staged)
                 start_process(folder, request, lock)
             except BaseException:
