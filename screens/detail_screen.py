@@ -42,6 +42,29 @@ _WIDE_COLUMNS = 110
 _SAMPLES_PER_S = 6
 
 
+class _Views(Static):
+    """The names of the views in a row; those that are shown stand out. A click takes one."""
+
+    DEFAULT_CSS = "_Views { height: 1; color: $text-muted; padding: 0 1; }"
+
+    def show(self, shown: set[str]) -> None:
+        parts = [
+            Content.styled(words, "reverse" if name in shown else "")
+            for name, words in self._words().items()
+        ]
+        self.update(Content(" ").join(parts))
+
+    async def on_click(self, event: events.Click) -> None:
+        start = 1  # the padding
+        for name, words in self._words().items():
+            if start <= event.x < start + len(words):
+                await self.screen.run_action(f"view('{name}')")
+            start += len(words) + 1
+
+    def _words(self) -> dict[str, str]:
+        return {name: f" {number} {name.capitalize()} " for number, name in enumerate(VIEWS, 1)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     """An example and its lines, for one size of the pane."""
@@ -66,8 +89,10 @@ class DetailScreen(Screen[None]):
         ),
     ]
     DEFAULT_CSS = """
-    DetailScreen #detail-title { height: 1; text-style: bold; background: $panel; padding: 0 1; }
-    DetailScreen #detail-views { height: 1; color: $text-muted; padding: 0 1; }
+    DetailScreen #detail-title {
+        height: 1; text-style: bold; background: $panel; padding: 0 1;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
     DetailScreen Horizontal { height: 1fr; }
     DetailScreen LinesView { width: 1fr; height: 1fr; display: none; }
     DetailScreen LinesView.shown { display: block; }
@@ -102,7 +127,7 @@ class DetailScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(plain(f"{self._row.ref}  {self._row.state}"), markup=False, id="detail-title")
-        yield Static(id="detail-views")
+        yield _Views(id="detail-views")
         with Horizontal():
             for name in VIEWS:
                 yield LinesView(widget_id=name)
@@ -200,13 +225,8 @@ class DetailScreen(Screen[None]):
             self._count_labels()
 
     def _show_views(self) -> None:
-        parts = []
-        for number, name in enumerate(VIEWS, 1):
-            chosen = name == self._view or (name == "about" and self.is_wide)
-            parts.append(
-                Content.styled(f" {number} {name.capitalize()} ", "reverse" if chosen else "")
-            )
-        self.query_one("#detail-views", Static).update(Content(" ").join(parts))
+        shown = {self._view, "about"} if self.is_wide else {self._view}
+        self.query_one(_Views).show(shown)
 
     def _show_facts(self, outcome: Facts | DsmanagerError) -> None:
         if isinstance(outcome, DsmanagerError):

@@ -6,8 +6,10 @@ Compact, so that a dialog fits 80 by 24. Nothing is parsed as markup.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Checkbox, Input, Static
@@ -19,9 +21,16 @@ from dsmanager.text import plain, redact
 __all__ = ["Field", "Tick", "complaint", "folder_of", "said", "set_text", "value_of"]
 
 
+_UP_AND_DOWN: list[BindingType] = [
+    Binding("up", "app.focus_previous", "Previous", show=False),
+    Binding("down", "app.focus_next", "Next", show=False),
+]
+
+
 class Field(Horizontal):
     """One line: a name, and an input whose id is the field's own."""
 
+    BINDINGS: ClassVar[list[BindingType]] = _UP_AND_DOWN
     DEFAULT_CSS = """
     Field { height: 1; }
     Field > Static { width: 16; color: $text-primary; }
@@ -40,6 +49,8 @@ class Field(Horizontal):
 
 class Tick(Checkbox):
     """A box whose state is a letter, not a colour alone."""
+
+    BINDINGS: ClassVar[list[BindingType]] = _UP_AND_DOWN
 
     def __init__(self, words: str, box_id: str, *, value: bool = False) -> None:
         super().__init__(Content(plain(words)), value, id=box_id, compact=True)

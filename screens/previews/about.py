@@ -20,6 +20,7 @@ __all__ = ["Facts", "about_lines", "error_lines", "files_lines", "how_to_get"]
 
 _MOST_FILES = 500
 _MOST_FEATURES = 200
+_MOST_SPLITS = 100
 _MOST_TEXT_LINES = 40
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -49,13 +50,14 @@ def error_lines(error: DsmanagerError, width: int) -> list[Line]:
 def about_lines(facts: Facts, width: int) -> list[Line]:
     """All but the files, folded to ``width`` columns."""
     row, known = facts.row, facts.description.facts
-    lines = list(pair("state", row.state, width, role="good" if row.state == "ok" else "text"))
+    lines = list(pair("ref", str(row.ref), width))
+    lines += pair("state", row.state, width, role="good" if row.state == "ok" else "text")
     if why := row.problem or row.difference:
         lines += wrapped(why, width, "bad")
     for error in (*facts.description.errors, *facts.errors):
         lines += error_lines(error, width)
     lines += _section("Where", _places(row, width))
-    lines += _section("Splits", _splits(facts.description))
+    lines += _section("Splits", bounded(_splits(facts.description), _MOST_SPLITS))
     lines += _section("Features", bounded(_features(facts, width), _MOST_FEATURES))
     texts = (
         ("licence", known.get("license")),
@@ -171,16 +173,18 @@ def _provenance(facts: Facts, width: int) -> list[Line]:
     made = [
         ("format", known.get("format") or ""),
         ("TFDS", known.get("tfds_version") or ""),
-        ("builder", f"sha256 {known['builder_sha256']}" if known.get("builder_sha256") else ""),
     ]
+    hashes = {"builder": known.get("builder_sha256")}
     if sidecar is not None:
         how = ", ".join(f"{key} {value}" for key, value in sidecar.compression.items())
         made += [
             ("packed", f"{sidecar.created} by dsmanager {sidecar.dsmanager_version}"),
             ("compression", how),
-            ("tar sha256", sidecar.tar_sha256),
         ]
+        hashes["tar stream"] = sidecar.tar_sha256
     lines = [each for name, value in made for each in pair(name, value, width)]
+    for name, sha256 in hashes.items():
+        lines += [line(name, "name"), *_beneath(f"sha256 {sha256}", width)] if sha256 else []
     for source in facts.description.sources:
         size = source.get("size")
         size = f", {size_text(size)}" if isinstance(size, int) else ""

@@ -21,17 +21,19 @@ _OTHER_ROWS = 6
 
 
 def example_lines(example: Example, width: int, height: int, *, in_colour: bool) -> list[Line]:
-    """Folded to ``width`` columns; pictures are fitted into ``height`` rows.
+    """Folded to ``width`` columns; pictures are fitted into ``height`` rows, of
+    which the first has half.
 
     A value that cannot be drawn says why in its place. Without colours images are not drawn, and
     the example says so.
     """
     pictures = sorted(filter(_is_picture, example.values), key=_is_secondary)[:_MOST_PICTURES]
-    rows = max(_FEWEST_ROWS, (height - _OTHER_ROWS) // max(1, len(pictures)) - 1)
+    room = height - _OTHER_ROWS - len(pictures)
     lines: list[Line] = []
-    for value in pictures:
+    for number, value in enumerate(pictures):
+        share = 1 if len(pictures) == 1 else 2 if not number else 2 * (len(pictures) - 1)
         lines.append(line(f"{value.leaf.key}  {value.shown}", "name"))
-        lines += _drawn(value, width, rows, in_colour=in_colour)
+        lines += _drawn(value, width, max(_FEWEST_ROWS, room // share), in_colour=in_colour)
     drawn = {value.leaf.key for value in pictures}
     for value in example.values:
         if value.leaf.key not in drawn:

@@ -59,7 +59,8 @@ def thumbnail(data: bytes, leaf: Leaf, columns: int, rows: int) -> Image:
     if enlarged > 1:
         size = (image.width * enlarged, image.height * enlarged)
         return image.resize(size, Image.Resampling.NEAREST)
-    image.thumbnail(box)
+    is_mask = leaf.kind == "LabeledImage"  # colours between two segments would be a third one
+    image.thumbnail(box, Image.Resampling.NEAREST if is_mask else Image.Resampling.BICUBIC)
     return image
 
 

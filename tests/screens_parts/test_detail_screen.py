@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -81,8 +84,6 @@ def test_without_colours_images_are_told_and_not_drawn(
 def test_what_is_only_cached_is_told_from_its_sidecar(
     copied: Library, row_of: RowOf, play: Play
 ) -> None:
-    import shutil
-
     shutil.rmtree(copied.data_dir / "everyday")
 
     async def act(on: Any) -> None:
@@ -106,8 +107,6 @@ def test_what_is_only_recorded_says_how_to_get_it(
     async def act(on: Any) -> None:
         await on.until(lambda: "dsmanager build" in on.lines("about"), "what to do")
         assert "recorded" in on.lines("about")
-
-    import shutil
 
     shutil.rmtree(copied.data_dir / "everyday")
     play(DetailScreen(copied.settings, row), act)
@@ -180,3 +179,33 @@ def test_a_disk_that_never_answers_blocks_no_key(
         play(DetailScreen(copied.settings, row), act)
     finally:
         os.close(os.open(shard, os.O_RDWR | os.O_NONBLOCK))  # lets the threads go
+
+
+def test_a_click_on_a_view_shows_it(everyday: Library, row_of: RowOf, play: Play) -> None:
+    async def act(on: Any) -> None:
+        for offset, name in ((11, "examples"), (24, "labels"), (35, "files"), (3, "about")):
+            await on.pilot.click("#detail-views", offset=(offset, 0))
+            await on.until(lambda name=name: on.app.screen.query_one(f"#{name}").display, name)
+
+    play(DetailScreen(everyday.settings, row_of(everyday)), act)
+
+
+def test_looking_at_examples_loads_neither_tfds_nor_tensorflow(everyday: Library) -> None:
+    code = """
+import sys
+from dsmanager.built import BuiltDataset
+from dsmanager.progress import CancelToken
+from dsmanager.refs import Ref
+from pathlib import Path
+import dsmanager.screens.detail_screen
+assert not {"numpy", "PIL", "boto3"} & set(sys.modules), "loaded before they are needed"
+from dsmanager.screens.previews.example import example_lines
+from dsmanager.screens.previews.reading import ExampleReader
+reader = ExampleReader(BuiltDataset(Ref("everyday", None, "1.0.0"), Path(sys.argv[1])))
+assert len(example_lines(reader.example("train", 3), 60, 30, in_colour=True)) > 10
+leaf = reader.label_leaves[0]
+reader.count_labels(reader.labels("train", leaf), leaf, CancelToken())
+assert not {"tensorflow_datasets", "tensorflow"} & set(sys.modules)
+"""
+    folder = everyday.data_dir / "everyday" / "1.0.0"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
