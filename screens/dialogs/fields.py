@@ -34,7 +34,7 @@ class Field(Horizontal):
     DEFAULT_CSS = """
     Field { height: 1; }
     Field > Static { width: 16; color: $text-primary; }
-    Field > Input { width: 1fr; }
+    Field > Input { width: 1fr; background: $panel; }
     """
 
     def __init__(self, name: str, field_id: str, *, value: str = "", hint: str = "") -> None:

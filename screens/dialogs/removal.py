@@ -52,10 +52,7 @@ class RemovalDialog(Dialog[JobRequest]):
                 yield Tick(f"{place:<9}{_described(place, sizes)}", place)
         yield text("", widget_id="total")
         if self._held["remote"]:
-            yield text(
-                f"To remove from the remote, type: {self.word}", widget_id="ask", classes="note"
-            )
-            yield Field("", "typed")
+            yield Field("Type its name", "typed", hint=f"{self.word}, to remove it for everybody")
         yield complaint()
 
     def on_mount(self) -> None:
@@ -73,8 +70,8 @@ class RemovalDialog(Dialog[JobRequest]):
         total = f"{len(sizes)} to remove, {size_text(sum(sizes))}" if sizes else ""
         set_text(self.query_one("#total", Static), total)
         asks = "remote" in self._ticked
-        for widget in self.query("#ask, Field"):
-            widget.display = asks
+        for field in self.query(Field):
+            field.display = asks
         objection = self._objection()
         set_text(self.query_one("#complaint", Static), objection or "")
         self.query_one("#remove", Button).disabled = objection is not None
@@ -89,7 +86,7 @@ class RemovalDialog(Dialog[JobRequest]):
         if not self._ticked:
             return "tick where to remove it"
         if "remote" in self._ticked and self.query_one("#typed", Input).value != self.word:
-            return f"the remote is shared with others: type {self.word}"
+            return f"others use the remote, too: type {self.word} to go on"
         return None
 
     def _request(self) -> JobRequest:

@@ -91,9 +91,17 @@ class ServerDialog(Dialog[str]):
             self._show_known()
         elif message.verb == "look":
             self._known = {status.name: status for status in outcome}
+            self._take_name_of_one()
             self._show_known()
         else:
             self.dismiss(_described(outcome[0]))
+
+    def _take_name_of_one(self) -> None:
+        """A server of another name than the usual one is more likely meant than a new one."""
+        field = self.query_one("#name", Input)
+        if self._known and field.value == _DEFAULT_NAME and _DEFAULT_NAME not in self._known:
+            running = [name for name, status in self._known.items() if status.running]
+            field.value = (running or list(self._known))[0]
 
     @on(Input.Changed)
     def _show_known(self) -> None:
