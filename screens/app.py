@@ -49,6 +49,8 @@ class DsmanagerApp(App[None]):
         ),
     ]
 
+    CSS = "ToastRack { dock: top; align: right top; margin-top: 3; }"
+
     def __init__(
         self,
         settings: Settings,
@@ -193,9 +195,11 @@ class DsmanagerApp(App[None]):
             from dsmanager.screens.dialogs.server import ServerDialog
 
             return ServerDialog(settings)
-        from dsmanager.screens.dialogs.new_dataset import NewDatasetDialog
+        if action_id == "new":
+            from dsmanager.screens.dialogs.new_dataset import NewDatasetDialog
 
-        return NewDatasetDialog(settings)
+            return NewDatasetDialog(settings)
+        raise ValueError(f"no dialog belongs to {action_id}")
 
     def _answered(self, result: JobRequest | str | None, about: str) -> None:
         if result is None:

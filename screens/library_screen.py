@@ -218,7 +218,7 @@ class LibraryScreen(Screen[None]):
             "details": self._show_details,
             "build": partial(self._ask, "build"),
             "sync": partial(self._ask, "sync"),
-            "remove": partial(self._ask, "removal"),
+            "remove": partial(self._ask, "remove"),
             "filter": self._edit_filter,
             "clear": self._clear,
             "sort": lambda: self._rearrange(lambda: view.sort_by(_after(view.sort))),
