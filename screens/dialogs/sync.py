@@ -52,7 +52,7 @@ _OPTIONS = {
 class SyncDialog(Dialog[JobRequest]):
     """Returns the sync of a plan file as a job. Without ``refs`` it is about everything."""
 
-    AUTO_FOCUS = "#push"
+    AUTO_FOCUS = ""  # Start has the focus as soon as there is a plan to start
     DEFAULT_CSS = """
     SyncDialog > #dialog { width: 110; height: 96%; }
     SyncDialog #dialog-body { height: 1fr; max-height: 100%; }
@@ -140,6 +140,8 @@ class SyncDialog(Dialog[JobRequest]):
         doomed = len(outcome.deletes)
         start.label = Content(f"Delete {doomed} and start" if doomed else "Start")
         start.variant = "error" if doomed else "primary"
+        if self.focused is None and steps:
+            start.focus()
 
     @on(Written)
     def _on_written(self, message: Written) -> None:

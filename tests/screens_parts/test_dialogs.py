@@ -235,6 +235,20 @@ def test_sync_does_exactly_the_plan_that_was_shown(
     assert (copied.data_dir / "everyday" / "1.0.0").is_dir()
 
 
+def test_a_plan_with_steps_can_be_started_with_enter(copied: Library, play: Play) -> None:
+    shutil.rmtree(copied.data_dir / "everyday")
+    (copied.data_dir / "cache" / "everyday__1.0.0__cache.tar.gz").unlink()
+
+    async def act(on: Any) -> None:
+        await on.until(lambda: "download" in on.lines("plan"), "the plan")
+        await on.pilot.pause()
+        await on.press("enter")
+        await on.until(lambda: on.app.returned, "the request")
+        assert on.result.arguments[0] == "--apply"
+
+    play(SyncDialog(copied.settings, ["everyday:1.0.0"]), act)
+
+
 def test_sync_options_that_exclude_each_other_and_no_manifest_are_told(
     settings: Settings, play: Play
 ) -> None:
