@@ -33,7 +33,8 @@ __all__ = [
 
 FOLD_BELOW = 100
 _PANE_CELLS = 16
-_WIDE_STATE = 120
+_ROOMY = 110
+_WIDE_STATE = 118
 _PLACE_OF_VERB = {"build": "built", "extract": "built", "upload": "remote"}
 
 
@@ -65,7 +66,8 @@ class Layout:
 def layout_for(width: int) -> Layout:
     """The columns for so many cells; the name gets what the others leave."""
     if width >= FOLD_BELOW - 2:
-        panes = [("built", 2 + _PANE_CELLS), ("cached", 2 + _PANE_CELLS), ("remote", 18)]
+        pane = 2 + _PANE_CELLS + (1 if width >= _ROOMY else 0)
+        panes = [("built", pane), ("cached", pane), ("remote", pane)]
         others = [("version", 10), *panes, ("recorded", 12)]
         if width >= _WIDE_STATE:
             others.insert(1, ("state", 13))

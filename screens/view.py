@@ -108,14 +108,17 @@ class View:
         self._arrange()
 
     def set_filter(self, text: str) -> None:
-        """Shows what ``text`` matches. While it is no query, what was shown before stays."""
+        """Shows what ``text`` matches. A term that is none counts for nothing, and is told."""
         self.filter_text = text
-        try:
-            self._query = Query.parse([text])
-        except UsageError as error:
-            self.filter_error = error.message
-            return
         self.filter_error = None
+        good = []
+        for term in text.split():
+            try:
+                Query.parse([term])
+                good.append(term)
+            except UsageError as error:
+                self.filter_error = self.filter_error or error.message
+        self._query = Query.parse(good)
         self._arrange()
 
     def sort_by(self, column: str) -> None:
