@@ -78,9 +78,7 @@ def label_names(folder: Path, leaf: Leaf) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def shown_value(
-    leaf: Leaf, example: Mapping[str, RawFeature], labels: Sequence[str] = ()
-) -> str:
+def shown_value(leaf: Leaf, example: Mapping[str, RawFeature], labels: Sequence[str] = ()) -> str:
     """One feature of one example in a line; ``labels`` are the names of a ClassLabel."""
     feature = example.get(leaf.key)
     ragged = example.get(f"{leaf.key}/ragged_flat_values")
