@@ -71,8 +71,7 @@ def _serialize(self: Any, example: Any) -> bytes:
 
     if "serialize" not in self.__dict__:
         self.serialize = make_serializer(self)
-    record: bytes = self.serialize(example)
-    return record
+    return b"".join(self.serialize(example))
 
 
 def _encode_image(self: Any, image: Any) -> Any:

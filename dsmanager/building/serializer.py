@@ -25,6 +25,7 @@ __all__ = ["make_serializer"]
 _Parts = list[bytes]
 _Encode = Callable[[Any], _Parts]
 _FLOAT = struct.Struct("<f")
+_LARGE_BYTES = 16 << 10
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"
 _UNUSUAL = (AttributeError, KeyError, OverflowError, TypeError, ValueError, struct.error)
 
@@ -33,10 +34,13 @@ class _UnusualError(ValueError):
     """A value that TFDS's serializer has to judge."""
 
 
-def make_serializer(serializer: Any) -> Callable[[Any], bytes]:
-    """A function from encoded examples to bytes, equal to that of TFDS's ``serializer``."""
+def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
+    """A function from encoded examples to bytes, equal to that of TFDS's ``serializer``.
 
-    def slow(example: Any) -> bytes:
+    The bytes come in pieces that follow one another, so that a large value is not copied.
+    """
+
+    def slow(example: Any) -> list[bytes]:
         found = serializer.get_tf_example(resolved(example)).features.feature
         names = sorted(found, key=_rank)
         return _record([_entry(_head(name), [found[name].SerializeToString()]) for name in names])
@@ -48,7 +52,7 @@ def make_serializer(serializer: Any) -> Callable[[Any], bytes]:
     heads = {name: _head(name) for name in names}
     slots = {name: index for index, name in enumerate(names)}
 
-    def fast(example: Any) -> bytes:
+    def fast(example: Any) -> list[bytes]:
         entries: list[_Parts | None] = [None] * len(names)
         try:
             for feature in features:
@@ -72,9 +76,19 @@ def _rank(name: str) -> tuple[int, ...]:
     return (*name.encode(), 256)
 
 
-def _record(entries: Sequence[_Parts | None]) -> bytes:
+def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
     body = [part for entry in entries if entry is not None for part in entry]
-    return b"".join((b"\x0a", _varint(sum(map(len, body))), *body))
+    length = _varint(sum(map(len, body)))
+    pieces: list[bytes] = []
+    small = [b"\x0a", length]
+    for part in body:
+        if len(part) < _LARGE_BYTES:
+            small.append(part)
+        else:
+            pieces += (b"".join(small), part)
+            small = []
+    pieces.append(b"".join(small))
+    return pieces
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,19 +49,24 @@ class Spill:
     def descriptor(self) -> int:
         return self._file.fileno()
 
-    def add(self, place: bytes, key: bytes, record: bytes) -> None:
-        """Raises OSError, of an earlier record at times, when the disk is full."""
-        header, footer = frame(record)
+    def add(self, place: bytes, key: bytes, pieces: list[bytes]) -> int:
+        """Takes a record in its pieces; returns how many bytes it has.
+
+        Raises OSError, of an earlier record at times, when the disk is full.
+        """
+        header, footer = frame(*pieces)
+        payload_bytes = sum(map(len, pieces))
         self._places += place
         self._offsets.append(self._end)
         self._key_lengths.append(len(key))
-        self._batch += (key, header, record, footer)
-        size_bytes = len(key) + len(record) + FRAMING_BYTES
+        self._batch += (key + header, *pieces, footer)
+        size_bytes = len(key) + payload_bytes + FRAMING_BYTES
         self._end += size_bytes
         self._batch_bytes += size_bytes
-        self.payload_bytes += len(record)
+        self.payload_bytes += payload_bytes
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PIECES:
             self._flush()
+        return payload_bytes
 
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""

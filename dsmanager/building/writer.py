@@ -19,6 +19,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.assembly import write_shards
 from dsmanager.building.pending import Pending, encode
+from dsmanager.building.serializer import make_serializer
 from dsmanager.building.spill import PLACE_BYTES, Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
@@ -41,7 +42,7 @@ class Records:
         spill: Spill,
         progress: Progress,
     ) -> None:
-        self._serializer = serializer
+        self._serialize = make_serializer(serializer)
         self._hasher = hashing.Hasher(split)
         self._keep_order = keep_order
         self._spill = spill
@@ -70,14 +71,13 @@ class Records:
         self._store(key, example)
 
     def _store(self, key: int | str | bytes, example: Any) -> None:
-        record = self._serializer.serialize_example(example)
+        pieces = self._serialize(example)
         number = self._hasher.hash_key(key)
         if self._keep_order:
             number = int(key) + _INTEGER_OFFSET
         place = number.to_bytes(PLACE_BYTES, "big")
-        self._spill.add(place, ascii(key).encode(), record)
+        self._progress.add_bytes(self._spill.add(place, ascii(key).encode(), pieces))
         self._progress.add_items()
-        self._progress.add_bytes(len(record))
 
 
 class ShuffledWriter:

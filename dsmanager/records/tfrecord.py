@@ -38,16 +38,18 @@ _BUFFER_BYTES = 1 << 20
 _MASK_DELTA = 0xA282EAD8
 
 
-def masked_crc32c(data: bytes) -> int:
+def masked_crc32c(*pieces: bytes) -> int:
     """CRC-32C rotated right by 15 bits plus a constant: what a TFRecord stores."""
-    crc: int = google_crc32c.value(data)
+    crc: int = google_crc32c.value(pieces[0])
+    for piece in pieces[1:]:
+        crc = google_crc32c.extend(crc, piece)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def frame(record: bytes) -> tuple[bytes, bytes]:
-    """What stands before a record in a file, and what after it."""
-    length = len(record).to_bytes(8, "little")
-    return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(record))
+def frame(*record: bytes) -> tuple[bytes, bytes]:
+    """What stands before a record (or its pieces) in a file, and what after it."""
+    length = sum(map(len, record)).to_bytes(8, "little")
+    return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(*record))
 
 
 class TFRecordWriter:
@@ -109,11 +111,10 @@ def _read(file: BinaryIO, path: Path, check_crc: bool) -> Iterator[bytes]:
             raise _damaged(path, offset, "the CRC of a record's length is wrong")
         if length > size_bytes - offset - FRAMING_BYTES:
             raise _damaged(path, offset, f"the file ends inside a record of {length:,} bytes")
-        body = file.read(length + _CRC.size)
-        if len(body) < length + _CRC.size:
+        record, crc = file.read(length), file.read(_CRC.size)
+        if len(record) + len(crc) < length + _CRC.size:
             raise _damaged(path, offset, "the file became shorter while it was read")
-        record = body[:length]
-        if check_crc and masked_crc32c(record) != _CRC.unpack_from(body, length)[0]:
+        if check_crc and masked_crc32c(record) != _CRC.unpack(crc)[0]:
             raise _damaged(path, offset, "the CRC of a record is wrong")
         yield record
         offset += length + FRAMING_BYTES
