@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from tensorflow_datasets.core import file_adapters
@@ -17,6 +18,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
+from dsmanager.files import require_free_bytes
 from dsmanager.progress import Progress
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
@@ -39,6 +41,8 @@ def write_shards(
     Raises DsmanagerError for a split without examples and for two examples of one key.
     """
     _require_distinct(places, template.split)
+    size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
+    require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
     shards = shard_config.get_number_shards(places.payload_bytes, places.count)
     ends = shard_utils.get_shard_boundaries(places.count, shards)
     bounds = list(zip([0, *ends[:-1]], ends, strict=True))
@@ -46,14 +50,16 @@ def write_shards(
     progress.set_items(0, places.count)
     progress.set_bytes(0, places.payload_bytes)
 
+    is_copied = example_writer.file_format is file_adapters.FileFormat.TFRECORD
+
     def write(index: int) -> None:
         path = os.fspath(template.sharded_filepath(shard_index=index, num_shards=shards))
-        if example_writer.file_format is file_adapters.FileFormat.TFRECORD:
+        if is_copied:
             _copy(places, bounds[index], path, progress)
         else:
             example_writer.write(path, _numbered(places, bounds[index], progress))
 
-    with ThreadPoolExecutor(_COPIERS, thread_name_prefix="shards") as pool:
+    with ThreadPoolExecutor(_COPIERS if is_copied else 1, thread_name_prefix="shards") as pool:
         for _ in pool.map(write, range(shards)):
             pass
     return [stop - start for start, stop in bounds]

@@ -7,6 +7,7 @@ is kept is hashed again before it is used.
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import secrets
@@ -15,7 +16,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -30,6 +31,7 @@ from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
 from dsmanager.building.fetch import Meter, fetch
 from dsmanager.errors import NotFoundError, VerificationError
+from dsmanager.files import remove_path, require_free_bytes
 from dsmanager.progress import Progress
 from dsmanager.text import plain, redact
 
@@ -53,11 +55,29 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         self._pool = ThreadPoolExecutor(_PARALLEL_DOWNLOADS)
         self._extracting = threading.Lock()
         self._extracted: dict[Path, Path] = {}
+        self._used: set[Path] = set()
 
     @property
     def sources(self) -> dict[str, Any]:
         """TFDS's UrlInfo (size, checksum) of every URL that was used."""
         return dict(sorted(self._recorded_url_infos.items()))
+
+    def drop_unused(self, urls: Collection[str]) -> None:
+        """Removes what was kept of ``urls`` for this dataset alone and was not used this time."""
+        folder = Path(self._download_dir) / self._dataset_name
+        for about in folder.rglob("*.INFO") if urls else ():
+            path = about.with_suffix("")
+            with suppress(OSError, ValueError):
+                kept = json.loads(about.read_text())
+                is_ours = set(kept.get("dataset_names") or ()) <= {self._dataset_name}
+                if path not in self._used and is_ours and set(kept.get("urls") or ()) <= set(urls):
+                    self._drop(path, about)
+
+    def _drop(self, path: Path, about: Path) -> None:
+        path.unlink(missing_ok=True)
+        about.unlink()
+        for unpacked in Path(self._extract_dir).glob(f"*.{path.name}"):
+            remove_path(unpacked)
 
     @property
     def _downloader(self) -> Any:
@@ -95,6 +115,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         """A kept download if it still is what was recorded, else None: it is fetched again."""
         if result is None or checksums.compute_url_info(result.path) != result.url_info:
             return None
+        self._used.add(Path(result.path))
         return result
 
     def _download(self, resource: Any) -> Any:
@@ -102,6 +123,9 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
 
     def _fetch(self, resource: Any) -> Any:
         url = resource.url
+        known_size = self._url_infos.get(url)
+        if known_size is not None:
+            require_free_bytes(self._partial_dir, int(known_size.size), redact(url))
         fetched = fetch(url, self._partial_dir, meter=self._meter, dataset=self._dataset_name)
         info = checksums.UrlInfo(
             size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
@@ -113,6 +137,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         with suppress(FileNotFoundError):  # what an older file said of itself
             resource_lib.get_info_path(final).unlink()
         os.replace(fetched.path, final)
+        self._used.add(Path(final))
         resource_lib.write_info_file(
             url=url,
             path=final,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from dsmanager.building import loader, seams
+from dsmanager.building.checks import decode_first, require_room
 from dsmanager.building.provenance import code_sha256, provenance
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
@@ -18,8 +20,6 @@ from dsmanager.progress import Progress
 from dsmanager.text import plain
 
 __all__ = ["build", "describe"]
-
-_FORMATS = ("tfrecord", "array_record")
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -48,8 +48,6 @@ def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Builds one config below ``request["stage"]``; nothing else but the downloads is written."""
-    if request["file_format"] not in _FORMATS:
-        raise UsageError(f"files can be {' or '.join(_FORMATS)}", hint="--format tfrecord")
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
     _check_features(builder)
@@ -63,17 +61,23 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
     builder._make_download_manager = make_downloads
     _forget_accesses(builder.info)
+    require_room(Path(request["stage"]), builder.info)
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        download_config=tfds.download.DownloadConfig(
+            try_download_gcs=False, max_examples_per_split=request["max_examples"]
+        ),
         file_format=request["file_format"],
     )
     _require_examples(builder.info.splits)
     manager = downloads[0]
     tree = Path(builder.data_dir)
-    write_json(
-        tree / PROVENANCE,
-        provenance(builder, _code(cls), manager.sources, tfds.__version__),
-    )
+    about = provenance(builder, _code(cls), manager.sources, tfds.__version__)
+    if request["max_examples"] is not None:
+        about["max_examples"] = request["max_examples"]
+    write_json(tree / PROVENANCE, about)
+    if request["verify"]:
+        decode_first(tree, builder.info, progress)
+    manager.drop_unused(request["old_urls"])
     default = builder.get_default_builder_config()
     return {
         "name": builder.name,
@@ -130,6 +134,7 @@ def _check_features(builder: Any) -> None:
 
 def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progress) -> Any:
     download_dir = Path(request["download_dir"])
+    register = _checksums_file(builder) if request["register_checksums"] else None
     return kind(
         partial_dir=Path(request["partial_dir"]),
         progress=progress,
@@ -140,7 +145,21 @@ def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progr
         dataset_name=builder.name,
         force_download=request["fresh_downloads"],
         force_extraction=request["fresh_downloads"],
+        register_checksums=register is not None,
+        register_checksums_path=register,
     )
+
+
+def _checksums_file(builder: Any) -> Path:
+    """Where ``--register-checksums`` writes. Raises UsageError where that cannot be."""
+    path = Path(builder._checksums_path)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(
+            f"checksums cannot be registered: {path} cannot be written",
+            hint="copy the builder to a folder of yours, then: dsmanager build --path FOLDER",
+        )
+    path.touch()
+    return path
 
 
 def _forget_accesses(info: Any) -> None:

@@ -6,9 +6,10 @@ writes below the stage and the download folder only.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,15 @@ from dsmanager.building.process import run_child
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
-from dsmanager.errors import os_errors
+from dsmanager.errors import UsageError, os_errors
 from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
-__all__ = ["BuilderDescription", "StagedBuild", "build", "describe"]
+__all__ = ["FORMATS", "BuilderDescription", "StagedBuild", "build", "describe", "require_format"]
+
+FORMATS = ("tfrecord", "array_record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,20 @@ def build(
     progress: Progress,
     cancel: CancelToken,
     fresh_downloads: bool = False,
+    old_urls: Sequence[str] = (),
+    register_checksums: bool = False,
+    max_examples: int | None = None,
     verify: bool = True,
 ) -> StagedBuild:
     """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
 
     ``download_dir`` defaults to ``<data_dir>/downloads``; with ``fresh_downloads`` nothing that is
-    kept there is used. Raises what the builder's code led to, as
-    one line with the log's path in the hint; TemporaryError for a source that cannot be reached,
-    VerificationError for one that is not what its checksum says.
+    kept there is used, and what is kept of ``old_urls`` and not fetched again goes in the end.
+    ``max_examples`` is of each split. Raises what the builder's code led to, as one line with the
+    log's path in the hint; TemporaryError for a source that cannot be reached, VerificationError
+    for one that is not what its checksum says.
     """
+    require_format(file_format)
     download_dir = (download_dir or data_dir / "downloads").absolute()
     stage = stage.absolute()
     unfinished = download_dir / Ref(source.name, config).stem
@@ -123,6 +131,10 @@ def build(
         "partial_dir": str(partial_dir),
         "manual_dir": str(manual_dir.absolute()) if manual_dir is not None else None,
         "fresh_downloads": fresh_downloads,
+        "old_urls": list(old_urls),
+        "register_checksums": register_checksums,
+        "max_examples": max_examples,
+        "verify": verify,
         "file_format": file_format,
     }
     try:
@@ -139,6 +151,17 @@ def build(
     if verify:
         verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
     return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
+
+
+def require_format(file_format: str) -> None:
+    """Raises UsageError for a format that cannot be written, here or at all."""
+    if file_format not in FORMATS:
+        raise UsageError(f"files can be {' or '.join(FORMATS)}", hint="use --format tfrecord")
+    if file_format == "array_record" and importlib.util.find_spec("array_record") is None:
+        raise UsageError(
+            "ArrayRecord files need the array_record package, which exists for Linux only",
+            hint="pip install array_record, or build the other format: --format tfrecord",
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ __all__ = ["normalised", "to_freeze"]
 _FLAGS = {"--json", "-q", "--quiet", "-v", "--verbose", "--no-progress", "--read-only", "--detach"}
 _FLAGS |= {"--version"}
 _KEPT_BY_JOBS = {"-v", "--verbose", "--read-only"}
+_OF_ARMORY = {"-lcs": "--path", "--register_checksums": "--register-checksums"}
 _WITH_VALUE = {"--data-dir", "-o", "--remote", "--manifest"}
 
 
@@ -51,10 +52,18 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _from_armory(arguments: list[str]) -> list[str]:
-    """``build -ds a b``, ``build -lcs PATH`` and ``build --list``, as Armory had them."""
+    """``build -ds a b``, ``-ds all``, ``-lcs PATH`` and ``--list``, as Armory had them."""
     if "build" not in arguments:
         return arguments
     if "--list" in arguments:
         kept = [each for each in arguments if each not in ("build", "--list")]
         return ["list", "--available", *kept]
-    return ["--path" if each == "-lcs" else each for each in arguments if each != "-ds"]
+    if "-ds" in arguments:
+        place = arguments.index("-ds")
+        everything = arguments[place + 1 : place + 2] == ["all"]
+        arguments = [
+            *arguments[:place],
+            *(["--all"] if everything else []),
+            *arguments[place + 1 + everything :],
+        ]
+    return [_OF_ARMORY.get(each, each) for each in arguments if each != "-ds"]

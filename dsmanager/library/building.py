@@ -13,7 +13,7 @@ from dsmanager.building.run import BuilderDescription, describe
 from dsmanager.building.run import build as run_builder
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource, find_builder
-from dsmanager.errors import NotFoundError
+from dsmanager.errors import AlreadyExistsError, DsmanagerError, NotFoundError
 from dsmanager.library.extraction import keep_config_metadata
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref, RefPattern
@@ -105,21 +105,36 @@ def build(
     manual_dir: Path | None,
     download_dir: Path | None,
     verify: bool,
+    file_format: str | None = None,
+    register_checksums: bool = False,
+    max_examples: int | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> BuildResult:
     """Builds ``ref`` and makes it visible when it is whole.
 
     What is built and complete already stays, unless ``clean``: then everything is downloaded and
-    built afresh, and the earlier build stays until the new one takes its place.
+    built afresh, and the earlier build stays until the new one takes its place. A build that was
+    cut short by ``max_examples`` counts only for the same number.
     """
     final = library.version_folder(ref)
-    if not clean and _is_built(ref, final) and not files.leftovers(final):
-        return _result(BuiltDataset(ref, final), None, was_built=True)
+
+    def is_done() -> bool:
+        if clean or register_checksums or not _is_built(ref, final):
+            return False
+        earlier = BuiltDataset(ref, final)
+        return earlier.provenance.get("max_examples") == max_examples
+
+    if is_done() and not files.leftovers(final):
+        return _kept(BuiltDataset(ref, final), file_format)
     with library.locked(ref, "build", progress, cancel):
         files.remove_leftovers(final)
-        if not clean and _is_built(ref, final):  # by the process that this one waited for
-            return _result(BuiltDataset(ref, final), None, was_built=True)
+        if is_done():  # by the process that this one waited for
+            return _kept(BuiltDataset(ref, final), file_format)
+        earlier = BuiltDataset(ref, final)
+        if _is_built(ref, final):
+            what = f"a second copy of {ref}, beside the one that it replaces,"
+            files.require_free_bytes(final, earlier.size_bytes, what)
         log = _log_path(library, f"build-{ref.stem}")
         with files.staged_folder(final) as stage:
             staged = run_builder(
@@ -130,6 +145,10 @@ def build(
                 download_dir=download_dir or library.settings.download_dir,
                 manual_dir=manual_dir,
                 fresh_downloads=clean,
+                old_urls=_urls(earlier) if clean else (),
+                file_format=file_format or "tfrecord",
+                register_checksums=register_checksums,
+                max_examples=max_examples,
                 verify=verify,
                 log_path=log,
                 progress=progress,
@@ -140,6 +159,25 @@ def build(
                 keep_config_metadata(library.data_dir / ref.name, staged.default_config)
             files.move_tree_into_place(staged.tree, final)
         return replace(_result(BuiltDataset(ref, final), log), was_built=False)
+
+
+def _kept(built: BuiltDataset, file_format: str | None) -> BuildResult:
+    """What is there already. Raises AlreadyExistsError when another format was asked for."""
+    if file_format not in (None, built.file_format):
+        raise AlreadyExistsError(
+            f"{built.ref} is built as {built.file_format} already",
+            hint=f"replace it: dsmanager build {built.ref} --format {file_format} --clean",
+            ref=str(built.ref),
+        )
+    return _result(built, None, was_built=True)
+
+
+def _urls(built: BuiltDataset) -> list[str]:
+    """What an earlier build downloaded, as far as it can be read."""
+    try:
+        return [str(source["url"]) for source in built.sources]
+    except DsmanagerError:
+        return []
 
 
 def _is_built(ref: Ref, folder: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dsmanager.cli.context import Context
-from dsmanager.cli.output import size_text
+from dsmanager.cli.output import columns, size_text
 from dsmanager.cli.running import run, run_each
 from dsmanager.errors import DsmanagerError, UsageError
 from dsmanager.progress import CancelToken, Progress
@@ -28,6 +28,12 @@ def build(
         list[str] | None,
         typer.Argument(metavar="[REF]...", help="name[/config]; NAME/* builds every config."),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every builder of the catalogue and your folders, or of --path."
+        ),
+    ] = False,
     path: Annotated[
         Path | None, typer.Option("--path", help="File or folder of the builder.")
     ] = None,
@@ -35,30 +41,34 @@ def build(
         bool, typer.Option("--clean", help="Download and build afresh; replaces what is built.")
     ] = False,
     config: Annotated[str | None, typer.Option("--config", help="Config to build.")] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="tfrecord (default) or array_record.")
+    ] = None,
     manual_dir: Annotated[
         Path | None, typer.Option("--manual-dir", help="Folder of sources that you downloaded.")
     ] = None,
     download_dir: Annotated[
         Path | None, typer.Option("--download-dir", help="Folder that keeps downloads.")
     ] = None,
+    register_checksums: Annotated[
+        bool,
+        typer.Option("--register-checksums", help="Write checksums.tsv instead of comparing."),
+    ] = False,
+    max_examples: Annotated[
+        int | None, typer.Option("--max-examples", min=1, help="Examples of each split, at most.")
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not read the shards again after the build.")
     ] = False,
 ) -> None:
     """Build datasets with their TFDS builders."""
-    from dsmanager.catalog.find import name_of_path
+    from dsmanager.building.run import require_format
     from dsmanager.library.building import build as build_ref
 
     context: Context = ctx.obj
     context.begin("build", changes=True)
-    if path is not None:
-        requests = refs or [name_of_path(path)]
-    elif refs:
-        requests = refs
-    else:
-        raise UsageError(
-            "name a dataset, or a builder with --path", hint="see them: dsmanager list --available"
-        )
+    require_format(file_format or "tfrecord")
+    requests = _requests(context, refs, path, everything)
 
     def work(item: tuple[BuildPlan, Ref], progress: Progress, cancel: CancelToken) -> BuildResult:
         plan, ref = item
@@ -69,6 +79,9 @@ def build(
             clean=clean,
             manual_dir=manual_dir.expanduser().absolute() if manual_dir else None,
             download_dir=download_dir.expanduser().absolute() if download_dir else None,
+            file_format=file_format,
+            register_checksums=register_checksums,
+            max_examples=max_examples,
             verify=not no_verify,
             progress=progress,
             cancel=cancel,
@@ -76,6 +89,29 @@ def build(
 
     items = _plans(context, requests, path, config)
     run_each(context, items, work, lambda done: _show(context, done), label=lambda i: str(i[1]))
+    if len(context.output.rows) + len(context.output.errors) > 1:
+        _show_table(context)
+
+
+def _requests(
+    context: Context, refs: list[str] | None, path: Path | None, everything: bool
+) -> list[str]:
+    from dsmanager.catalog.find import available, builders_at, name_of_path
+
+    if everything and refs:
+        raise UsageError("--all is every builder: no names beside it", hint="dsmanager build --all")
+    if everything and path is not None:
+        return [source.name for source in builders_at(path)]
+    if everything:
+        ours = available(context.library.settings.builders)
+        return [source.name for source in ours if source.origin != "tfds"]
+    if refs:
+        return refs
+    if path is not None:
+        return [name_of_path(path)]
+    raise UsageError(
+        "name a dataset, or a builder with --path", hint="see them: dsmanager list --available"
+    )
 
 
 def _plans(
@@ -113,3 +149,16 @@ def _show(context: Context, done: BuildResult) -> None:
     said = "is built already" if done.was_built else "built"
     size = size_text(done.size_bytes)
     context.output.row(row, f"{done.ref} {said}: {splits} ({size}) in {done.path}")
+
+
+def _show_table(context: Context) -> None:
+    """What became of each, once more in one place."""
+    output = context.output
+    rows = [("ref", "outcome", "examples", "size", "")]
+    rows += [
+        (row["ref"], row["outcome"], f"{row['examples']:,}", size_text(row["bytes"]), "")
+        for row in output.rows
+    ]
+    rows += [(error.ref or "", "failed", "", "", error.message) for error in output.errors]
+    for line in columns(rows, right=(2, 3)):
+        output.say(line)
