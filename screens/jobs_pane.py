@@ -55,12 +55,12 @@ class JobsPane(LineList):
         return job_cells(self.jobs[line], width)
 
     def show_jobs(self, jobs: Sequence[Job], most_lines: int) -> None:
-        """Takes over new looks at the jobs; the cursor stays on its job."""
-        at = self.job.id if self.job else None
+        """Takes over new looks at the jobs; while somebody is here the cursor stays on its job."""
+        at = self.job.id if self.job and self.has_focus else None
         before = self.jobs
         self.jobs = sorted_jobs(jobs)
         ids = [job.id for job in self.jobs]
-        self.put_cursor(ids.index(at) if at in ids else self._cursor)
+        self.put_cursor(ids.index(at) if at in ids else self._cursor if self.has_focus else 0)
         active = sum(job.is_active for job in self.jobs)
         lines = min(most_lines, active + min(_ENDED_SHOWN, self.count - active))
         self.display = bool(self.jobs)
@@ -68,6 +68,8 @@ class JobsPane(LineList):
         self.border_title = _title(self.jobs)
         if [job.id for job in before] != ids:
             self.lines_changed()
+            if not self.has_focus:
+                self.scroll_to(y=0, animate=False, force=True)
             return
         for line, (old, new) in enumerate(zip(before, self.jobs, strict=True)):
             if old != new:

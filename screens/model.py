@@ -172,23 +172,24 @@ class Model:
             self._sample_now.set()
 
     def _sample_jobs(self) -> None:
-        before: tuple[Job, ...] = ()
+        before: tuple[Job, ...] | None = None
         while not self._is_stopped.is_set():
             with suppress(OSError, DsmanagerError):
                 jobs = tuple(self._jobs.all())
                 if jobs != before:
                     self.jobs = jobs
                     self.jobs_version += 1
-                    self._after_jobs(before, jobs)
+                    if before is not None:
+                        self._after_jobs(before, jobs)
                     before = jobs
-            is_busy = any(job.is_active for job in before)
+            is_busy = any(job.is_active for job in before or ())
             self._sample_now.wait(_SAMPLE_S if is_busy else _IDLE_SAMPLE_S)
             self._sample_now.clear()
 
     def _after_jobs(self, before: tuple[Job, ...], jobs: tuple[Job, ...]) -> None:
         """Looks again at what jobs that have just ended may have changed."""
-        were_active = {job.id for job in before if job.is_active}
-        ended = [job for job in jobs if job.id in were_active and not job.is_active]
+        had_ended = {job.id for job in before if not job.is_active}
+        ended = [job for job in jobs if not job.is_active and job.id not in had_ended]
         if any(job.kind in _REMOTE_VERBS for job in ended):
             self.look_at_remote()
         elif ended:

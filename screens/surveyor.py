@@ -134,6 +134,7 @@ class Surveyor:
     def _look_at_records(self) -> None:
         """The cache and the manifest, read again."""
         settings, errors = self._settings, list[DsmanagerError]()
+        self._watch.remember_records()
         self._manifest = read_manifest(settings.manifest_path)
         self._cached = cached_archives(
             settings.cache_dir, self._manifest, self._memory, errors, read=self._sidecar

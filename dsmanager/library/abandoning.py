@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import NotFoundError, os_errors
 from dsmanager.locks import locked_if_free
 from dsmanager.refs import COMPRESSION_SUFFIXES, Ref
@@ -19,9 +20,9 @@ __all__ = ["abandon"]
 
 
 def abandon(library: LibraryPlaces, ref: Ref, *, is_sent: bool = True) -> None:
-    """Removes the part of a download; with ``is_sent``, ends the upload in parts, too.
+    """Removes the part of a download; with ``is_sent``, what an upload has left on the remote.
 
-    Only an upload that this machine has begun is ended. Raises what the remote raises.
+    Only an upload in parts that this machine has begun is ended. Raises what the remote raises.
     """
     with locked_if_free(library.lock_path(ref), purpose=f"clean up {ref}") as is_free:
         if not is_free:
@@ -31,16 +32,17 @@ def abandon(library: LibraryPlaces, ref: Ref, *, is_sent: bool = True) -> None:
         with os_errors(f"clean up after {ref}"):
             for name in names | ({entry.archive} if entry else set()):
                 discard_part(part_path(library.settings.cache_dir / name))
-        if is_sent:
+        if is_sent and library.has_remote:
             _end_upload(library, ref)
 
 
 def _end_upload(library: LibraryPlaces, ref: Ref) -> None:
-    notes_dir = library.settings.state_dir / "uploads"
-    if not (notes_dir.is_dir() and any(notes_dir.iterdir()) and library.has_remote):
-        return  # without a request, and without what it takes to make one
+    """Of a multipart upload the parts go; a sidecar that went ahead of its archive goes, too."""
     try:
         archive = library.cached_path(ref)
     except NotFoundError:
         return
-    library.remote.forget_upload(archive.name, notes_dir)
+    remote = library.remote
+    remote.forget_upload(archive.name, library.settings.state_dir / "uploads")
+    if remote.head(archive.name) is None:
+        remote.delete(sidecar_path(archive).name)

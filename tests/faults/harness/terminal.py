@@ -81,7 +81,7 @@ class Terminal:
             stdout=side,
             stderr=side,
             cwd=folder,
-            env={"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment},
+            env=_of_a_terminal(environment),
             start_new_session=True,
         )
         self._side = side
@@ -121,6 +121,10 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._main, text.encode())
 
+    def click(self, column: int, line: int) -> None:
+        """Presses and lets go of the left button; both counted from 1."""
+        os.write(self._main, f"\x1b[<0;{column};{line}M\x1b[<0;{column};{line}m".encode())
+
     def wait_for(self, wanted: str | Callable[[str], bool], *, timeout_s: float = 30) -> str:
         """Returns the screen once ``wanted`` is on it, or holds for it."""
         holds = wanted if callable(wanted) else lambda text: wanted in text
@@ -159,3 +163,9 @@ class Terminal:
                 with self._lock:
                     self.received += data
                     self._stream.feed(data)
+
+
+def _of_a_terminal(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a terminal sets; what another one has set about its size would be believed."""
+    kept = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+    return {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
