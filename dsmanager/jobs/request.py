@@ -39,7 +39,8 @@ SLOT_OF_VERB = {
 
 _VALUED = (
     "--data-dir -o --remote --manifest --from --in --subset --path --config --manual-dir "
-    "--download-dir --compression --limit-rate --prefer --plan --apply --jobs -j --keep --keep-logs"
+    "--download-dir --format --max-examples --workers --compression --limit-rate --prefer --plan "
+    "--apply --jobs -j --keep --keep-logs"
 )
 VALUED_OPTIONS = frozenset(_VALUED.split())
 """Options of these verbs that take the next argument."""
