@@ -23,7 +23,7 @@ from dsmanager.errors import DsmanagerError, NoSpaceError, from_os_error
 from dsmanager.progress import Progress
 from dsmanager.text import plain, redact
 
-__all__ = ["main"]
+__all__ = ["described", "end_at_parents_death", "main", "refuse_input"]
 
 _SAMPLE_S = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -36,13 +36,13 @@ def main() -> NoReturn:
         os.set_inheritable(descriptor, False)
     request = json.loads(_read_line(request_fd))
     _end_with_parent(request_fd, events_fd, request["parent_pid"])
-    builtins.input = _refuse_input
+    builtins.input = refuse_input
     events = _Events(events_fd)
     try:
         events.send({"result": _run(request, events.progress)})
     except BaseException as error:
         traceback.print_exc()
-        events.send({"error": _described(error)})
+        events.send({"error": described(error)})
     sys.stdout.flush()
     os._exit(0)  # threads that a builder left running must not keep the process
 
@@ -108,9 +108,7 @@ def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
 
     The kernel tells (Linux) and so does the end of the request's pipe (everywhere).
     """
-    _signal_at_parents_death(signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        raise SystemExit("the process that asked for this has ended")
+    end_at_parents_death(parent_pid)
     child_pid = os.getpid()
     if os.fork():
         os.close(request_fd)
@@ -126,6 +124,13 @@ def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
         _kill_session()
 
 
+def end_at_parents_death(parent_pid: int) -> None:
+    """Where the kernel can tell (Linux), this process ends with the one that started it."""
+    _signal_at_parents_death(signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        raise SystemExit("the process that asked for this has ended")
+
+
 def _signal_at_parents_death(number: signal.Signals) -> None:
     prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
     if prctl is not None:
@@ -136,11 +141,11 @@ def _kill_session(*_: object) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _refuse_input(prompt: object = "") -> str:
+def refuse_input(prompt: object = "") -> str:
     raise DsmanagerError(f"the builder asks for an answer, and nobody is there: {prompt}")
 
 
-def _described(error: BaseException) -> dict[str, Any]:
+def described(error: BaseException) -> dict[str, Any]:
     """An error as plain values: ours as it is, any other by its type and the last line it says."""
     for cause in _causes(error):
         if isinstance(cause, DsmanagerError):

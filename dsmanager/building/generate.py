@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import loader, seams
+from dsmanager.building import loader, pending, seams
 from dsmanager.building.checks import decode_first, require_room
+from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
-from dsmanager.files import write_json
+from dsmanager.files import leftovers, remove_path, write_json
 from dsmanager.progress import Progress
+from dsmanager.refs import Ref
 from dsmanager.text import plain
 
-__all__ = ["build", "describe"]
+__all__ = ["build", "construct", "describe"]
+
+_FORM = 1  # of the files of a partition
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -51,6 +56,35 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
     _check_features(builder)
+    pending.use_threads(request["workers"])
+    partitions = _partitions(request, builder, cls, progress)
+    seams.use_writer(progress, partitions)
+    try:
+        return _build(request, builder, cls, progress) | {"kept": str(partitions.folder)}
+    finally:
+        partitions.remove_if_useless()
+
+
+def construct(request: dict[str, Any], progress: Progress) -> Any:
+    """The builder of a request, ready to make partitions."""
+    pending.use_threads(1)
+    return _construct(_load(request, progress), request["config"], request["stage"])
+
+
+def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
+    """Finished partitions lie where one built from the same code and config will find them."""
+    ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
+    made_by = json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
+    token = hashlib.sha256(made_by.encode()).hexdigest()[:8]
+    final = Path(request["download_dir"]) / f"{ref.stem}.parts"
+    folder = final.with_name(f".{final.name}.{token}.tmp")
+    for path in leftovers(final):
+        if path != folder or request["fresh_downloads"]:
+            remove_path(path)
+    return Partitions(request, folder, request["workers"], progress)
+
+
+def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:
     downloads: list[Any] = []
 
     def make_downloads(**_: Any) -> Any:

@@ -7,7 +7,6 @@ of :func:`encode` nothing is deferred: builder code that encodes an image itself
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pending", "encode", "encoded_later", "resolved"]
+__all__ = ["Pending", "encode", "encoded_later", "resolved", "use_threads"]
 
 _WORTH_A_THREAD_BYTES = 4096
 
@@ -34,6 +33,7 @@ class Pending:
         return self._future.result()
 
 
+_threads = 1
 _deferred: list[Pending] | None = None
 
 
@@ -69,6 +69,12 @@ def resolved(value: Any) -> Any:
     return value
 
 
+def use_threads(count: int) -> None:
+    """How many threads encode; to be said before the first example."""
+    global _threads
+    _threads = count
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="encode")
+    return ThreadPoolExecutor(_threads, thread_name_prefix="encode")

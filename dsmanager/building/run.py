@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -106,15 +107,19 @@ def build(
     old_urls: Sequence[str] = (),
     register_checksums: bool = False,
     max_examples: int | None = None,
+    workers: int | None = None,
     verify: bool = True,
 ) -> StagedBuild:
     """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
 
     ``download_dir`` defaults to ``<data_dir>/downloads``; with ``fresh_downloads`` nothing that is
     kept there is used, and what is kept of ``old_urls`` and not fetched again goes in the end.
-    ``max_examples`` is of each split. Raises what the builder's code led to, as one line with the
-    log's path in the hint; TemporaryError for a source that cannot be reached, VerificationError
-    for one that is not what its checksum says.
+    ``max_examples`` is of each split, ``workers`` how many processes (default: one a core) make the
+    partitions of builders that have some.
+
+    Raises what the builder's code led to, as one line with the log's path in the hint;
+    TemporaryError for a source that cannot be reached, VerificationError for one that is not what
+    its checksum says.
     """
     require_format(file_format)
     download_dir = (download_dir or data_dir / "downloads").absolute()
@@ -134,6 +139,7 @@ def build(
         "old_urls": list(old_urls),
         "register_checksums": register_checksums,
         "max_examples": max_examples,
+        "workers": workers or _cores(),
         "verify": verify,
         "file_format": file_format,
     }
@@ -150,7 +156,21 @@ def build(
     tree = Path(result["tree"])
     if verify:
         verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
+    _remove_kept(Path(result["kept"]), data_dir)
     return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
+
+
+def _remove_kept(partitions: Path, data_dir: Path) -> None:
+    """Finished partitions are of no more use when all are one dataset."""
+    remove_path(partitions)
+    if partitions.parent.parent == data_dir.absolute():
+        with suppress(OSError):  # it holds something, or an interrupted build did not make it
+            partitions.parent.rmdir()
+
+
+def _cores() -> int:
+    """As many as this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def require_format(file_format: str) -> None:

@@ -17,7 +17,7 @@ from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
 from dsmanager.records.tfrecord import TFRecordWriter
 
-__all__ = ["install"]
+__all__ = ["install", "use_writer"]
 
 _SUPPORTED = ((4, 9, 10), (4, 10))
 
@@ -30,12 +30,11 @@ def install(progress: Progress) -> None:
     import tensorflow_datasets as tfds
 
     _check_version(tfds.__version__)
-    from tensorflow_datasets.core import example_serializer, file_adapters, split_builder, writer
+    from tensorflow_datasets.core import example_serializer, file_adapters, writer
     from tensorflow_datasets.core.features import image_feature
     from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
 
     from dsmanager.building import tensorflow_parts
-    from dsmanager.building.writer import ShuffledWriter, write_examples
     from dsmanager.loading import without_tensorflow
 
     tqdm_utils.disable_progress_bar()
@@ -45,9 +44,19 @@ def install(progress: Progress) -> None:
     image_feature._ImageEncoder._encode_image = _encode_image
     file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
     example_serializer.ExampleSerializer.serialize_example = _serialize
-    split_builder.SplitBuilder._build_from_generator = write_examples
-    writer.Writer = functools.partial(ShuffledWriter, progress=progress)
+    use_writer(progress)
     writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
+
+
+def use_writer(progress: Progress, partitions: Any = None) -> None:
+    """Splits are written by our writer; ``partitions`` runs those that fall into parts."""
+    from tensorflow_datasets.core import split_builder
+
+    from dsmanager.building.writer import write_examples
+
+    split_builder.SplitBuilder._build_from_generator = functools.partialmethod(
+        write_examples, partitions=partitions, progress=progress
+    )
 
 
 def _check_version(version: str) -> None:

@@ -7,10 +7,12 @@ frames it. An index of 28 bytes a record stays in memory: the 16 bytes that deci
 
 from __future__ import annotations
 
+import json
 import os
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -83,6 +85,50 @@ class Spill:
         if self._writing is not None:
             self._writing.result()
 
+    def save(self, index: Path, fingerprint: str) -> None:
+        """Writes the index, which says that the spill is complete and what it was made from."""
+        about = {
+            "fingerprint": fingerprint,
+            "count": self.count,
+            "end": self._end,
+            "payload_bytes": self.payload_bytes,
+        }
+        parts = (self._places, self._offsets, self._key_lengths)
+        unfinished = index.with_suffix(".new")
+        with open(unfinished, "wb") as file:
+            file.write(json.dumps(about).encode() + b"\n")
+            for part in parts:
+                file.write(part)
+        os.replace(unfinished, index)
+
+    @classmethod
+    def opened(cls, path: Path, index: Path, fingerprint: str) -> Spill | None:
+        """A saved spill, for reading; None when there is none that was made from the same."""
+        try:
+            with open(index, "rb") as file:
+                about = json.loads(file.readline())
+                if about["fingerprint"] != fingerprint or path.stat().st_size != about["end"]:
+                    return None
+                spill = cls(open(path, "rb", buffering=0))  # noqa: SIM115
+                spill._places = bytearray(file.read(about["count"] * PLACE_BYTES))
+                spill._offsets.frombytes(file.read(about["count"] * 8))
+                spill._key_lengths.frombytes(file.read())
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        spill._end, spill.payload_bytes = about["end"], about["payload_bytes"]
+        return spill if len(spill._key_lengths) == about["count"] else None
+
+    def is_whole(self) -> bool:
+        """Whether every record is what was written, by its checksum."""
+        offsets, lengths = self.frames()
+        for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
+            content = os.pread(self.descriptor, length, offset)
+            record = content[HEADER_BYTES : length - FRAMING_BYTES + HEADER_BYTES]
+            header, footer = frame(record)
+            if content[:HEADER_BYTES] != header or content[HEADER_BYTES + len(record) :] != footer:
+                return False
+        return True
+
     def places(self) -> Any:
         """Array of shape (records, 2): the halves of each record's place, big-endian."""
         return np.frombuffer(self._places, ">u8").reshape(-1, 2)
@@ -108,10 +154,10 @@ class Places:
 
     def __init__(self, spills: Sequence[Spill]) -> None:
         self._spills = spills
-        self._counts = np.array([spill.count for spill in spills])
+        self._counts = np.array([spill.count for spill in spills], np.int64)
         self.count = int(self._counts.sum())
         self.payload_bytes = sum(spill.payload_bytes for spill in spills)
-        places = np.concatenate([spill.places() for spill in spills])
+        places = np.concatenate([np.empty((0, 2), ">u8"), *(each.places() for each in spills)])
         self._order = np.lexsort((places[:, 1], places[:, 0]))
         ordered = places[self._order]
         same = np.flatnonzero((ordered[1:] == ordered[:-1]).all(axis=1))

@@ -1,4 +1,4 @@
-"""The writer that takes the place of TFDS's ``core.writer.Writer``: same order, shards and bytes.
+"""What takes the place of TFDS's writing of a split: same order, shards and bytes.
 
 Records go to one spill in the order they come; at the end they are copied in the order of TFDS's
 hash of the keys into TFDS's shards. Images that are given as arrays are encoded beside the
@@ -24,7 +24,7 @@ from dsmanager.building.spill import PLACE_BYTES, Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
 
-__all__ = ["Records", "ShuffledWriter", "write_examples"]
+__all__ = ["Records", "fill", "write_examples"]
 
 _INTEGER_OFFSET = 1 << 127  # integer keys may be negative; a place has no sign
 _WAITING_BYTES = 64 << 20
@@ -80,56 +80,17 @@ class Records:
         self._progress.add_items()
 
 
-class ShuffledWriter:
-    """Has the interface of TFDS's Writer, and adds to ``progress``."""
+def fill(records: Any, features: Any, examples: Iterable[Any], *, keep_order: bool) -> None:
+    """Encodes every example and takes it in. Raises what TFDS's features refuse, with the key."""
+    from tensorflow_datasets.core import utils
 
-    def __init__(
-        self,
-        serializer: Any,
-        filename_template: Any,
-        hash_salt: str | bytes,
-        disable_shuffling: bool,
-        example_writer: Any,
-        shard_config: Any = None,
-        ignore_duplicates: bool = False,
-        *,
-        progress: Progress,
-    ) -> None:
-        if ignore_duplicates:
-            raise DsmanagerError("leaving out duplicate keys is not offered")
-        self._template = filename_template
-        self._example_writer = example_writer
-        self._shard_config = shard_config or shard_utils.ShardConfig()
-        self._progress = progress
-        folder = os.fspath(filename_template.data_dir)
-        self._spill = Spill(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
-        self._records = Records(serializer, hash_salt, disable_shuffling, self._spill, progress)
-        progress.start_phase("generate", item_unit="examples")
-
-    def write(
-        self, key: int | str | bytes, example: Any, pending: list[Pending] | None = None
-    ) -> None:
-        """Takes one example in; ``key`` decides its place and must be the only one of its kind."""
-        self._records.add(key, example, pending or [])
-
-    def finalize(self) -> tuple[list[int], int]:
-        """Writes the shards; returns the examples in each and the payload's bytes.
-
-        Raises DsmanagerError for a split without examples and for two examples of one key.
-        """
+    for number, (key, example) in enumerate(examples):
         try:
-            self._records.finish()
-            places = Places([self._spill])
-            lengths = write_shards(
-                places,
-                self._template,
-                example_writer=self._example_writer,
-                shard_config=self._shard_config,
-                progress=self._progress,
-            )
-            return lengths, places.payload_bytes
-        finally:
-            self._spill.close()
+            encoded, pending = encode(features, example)
+        except Exception as error:
+            utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
+        place = number if keep_order and not isinstance(key, int) else key
+        records.add(place, encoded, pending)
 
 
 def write_examples(
@@ -138,34 +99,74 @@ def write_examples(
     generator: Iterable[Any],
     filename_template: Any,
     disable_shuffling: bool,
+    *,
+    partitions: Any = None,
+    progress: Progress,
 ) -> Any:
-    """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it."""
-    from tensorflow_datasets.core import example_serializer, split_builder, splits, utils, writer
+    """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
-    if self._max_examples_per_split is not None:
-        generator = islice(generator, self._max_examples_per_split)
-    made = writer.Writer(
-        serializer=example_serializer.ExampleSerializer(self._features.get_serialized_info()),
-        filename_template=filename_template,
-        hash_salt=split_name,
-        disable_shuffling=disable_shuffling,
-        shard_config=self._shard_config,
-        example_writer=self._example_writer,
-        ignore_duplicates=self._ignore_duplicates,
-    )
-    for number, (key, example) in enumerate(generator):
-        try:
-            encoded, pending = encode(self._features, example)
-        except Exception as error:
-            utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
-        if disable_shuffling and not isinstance(key, int):
-            key = number
-        made.write(key, encoded, pending)
-    shard_lengths, payload_bytes = made.finalize()
+    With ``partitions`` a split that falls into parts is made by several processes.
+    """
+    from tensorflow_datasets.core import split_builder, splits
+
+    if self._ignore_duplicates:
+        raise DsmanagerError("leaving out duplicate keys is not offered")
+    progress.start_phase("generate", item_unit="examples")
+    if (
+        _is_parted(generator, partitions)
+        and not disable_shuffling
+        and not self._max_examples_per_split
+    ):
+        spills = partitions.spills(generator)
+    else:
+        examples = islice(generator, self._max_examples_per_split)
+        folder = os.fspath(filename_template.data_dir)
+        spills = [_spill(self._features, split_name, examples, disable_shuffling, folder, progress)]
+    try:
+        places = Places(spills)
+        shard_lengths = write_shards(
+            places,
+            filename_template,
+            example_writer=self._example_writer,
+            shard_config=self._shard_config or shard_utils.ShardConfig(),
+            progress=progress,
+        )
+    finally:
+        for spill in spills:
+            spill.close()
     info = splits.SplitInfo(
         name=split_name,
         shard_lengths=shard_lengths,
-        num_bytes=payload_bytes,
+        num_bytes=places.payload_bytes,
         filename_template=filename_template,
     )
     return split_builder._SplitInfoFuture(lambda: info)
+
+
+def _is_parted(generator: Any, partitions: Any) -> bool:
+    from dsmanager.builders.partitioned import PartitionedSplit
+
+    return partitions is not None and isinstance(generator, PartitionedSplit)
+
+
+def _spill(
+    features: Any,
+    split: str,
+    examples: Iterable[Any],
+    keep_order: bool,
+    folder: str,
+    progress: Progress,
+) -> Spill:
+    """The examples of a whole split in a file without a name."""
+    from tensorflow_datasets.core import example_serializer
+
+    spill = Spill(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
+    try:
+        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+        records = Records(serializer, split, keep_order, spill, progress)
+        fill(records, features, examples, keep_order=keep_order)
+        records.finish()
+    except BaseException:
+        spill.close()
+        raise
+    return spill

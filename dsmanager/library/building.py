@@ -108,6 +108,7 @@ def build(
     file_format: str | None = None,
     register_checksums: bool = False,
     max_examples: int | None = None,
+    workers: int | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> BuildResult:
@@ -149,6 +150,7 @@ def build(
                 file_format=file_format or "tfrecord",
                 register_checksums=register_checksums,
                 max_examples=max_examples,
+                workers=workers,
                 verify=verify,
                 log_path=log,
                 progress=progress,

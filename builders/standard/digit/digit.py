@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from dsmanager.builders.partitioned import PartitionedBuilder
+
 _URL = "https://armory-public-data.s3.us-east-2.amazonaws.com/digit/digit-1.0.8.tar.gz"
 _ARCHIVE = "digit-1.0.8.tar.gz"
 _TREE = "free-spoken-digit-dataset-1.0.8"
 _USERS = ("jackson", "nicolas", "theo")
-_TEST_NUMBERS = range(5)
-_TRAIN_NUMBERS = range(5, 50)
+_NUMBERS = {"train": range(5, 50), "test": range(5)}
 _RECORDING = re.compile(r"(?:\./)?(?:[^/]+/)?recordings/([^/]+\.wav)")
 _MAX_RECORDING_BYTES = 1 << 20  # the longest has 37 KB
 
 
-class Digit(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # TFDS has no types
+class Digit(PartitionedBuilder):
     """1,500 recordings of the digits 0 to 9: WAV, mono, int16, 8 kHz."""
 
     VERSION = tfds.core.Version("1.0.8")
@@ -57,22 +58,18 @@ class Digit(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # TFDS has 
             license="CC BY-SA 4.0",
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        source = _source(dl_manager)
-        return {
-            "train": self._generate_examples(source, _TRAIN_NUMBERS),
-            "test": self._generate_examples(source, _TEST_NUMBERS),
-        }
+    def _partitions(self, dl_manager: Any) -> dict[str, list[dict[str, Any]]]:
+        """One for each speaker."""
+        source = str(_source(dl_manager))
+        return {split: [{"source": source, "user": user} for user in _USERS] for split in _NUMBERS}
 
-    def _generate_examples(
-        self, source: Path, numbers: range
+    def _generate_partition(
+        self, split: str, partition: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields (file name, example); raises FileNotFoundError that names a missing recording."""
+        source, speaker = Path(partition["source"]), partition["user"]
         missing = {
-            f"{digit}_{user}_{number}.wav"
-            for digit in range(10)
-            for user in _USERS
-            for number in numbers
+            f"{digit}_{speaker}_{number}.wav" for digit in range(10) for number in _NUMBERS[split]
         }
         for filename, content in _recordings(source, frozenset(missing)):
             missing.discard(filename)

@@ -57,6 +57,9 @@ def build(
     max_examples: Annotated[
         int | None, typer.Option("--max-examples", min=1, help="Examples of each split, at most.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes at once (default: cores).")
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not read the shards again after the build.")
     ] = False,
@@ -82,6 +85,7 @@ def build(
             file_format=file_format,
             register_checksums=register_checksums,
             max_examples=max_examples,
+            workers=workers,
             verify=not no_verify,
             progress=progress,
             cancel=cancel,
