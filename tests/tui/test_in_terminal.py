@@ -6,8 +6,10 @@ import json
 import re
 import signal
 import termios
+from unicodedata import normalize
 
 import pytest
+from harness.machine import new_machine
 from harness.terminal import Terminal
 
 from dsmanager.remotes.remote import Remote
@@ -19,6 +21,10 @@ TINY = "tiny__1.0.0__cache.tar.gz"
 def select(terminal: Terminal, name: str) -> None:
     """Filters, so that the row of ``name`` is the only one and has the cursor."""
     wait_listed(terminal)
+    select_local(terminal, name)
+
+
+def select_local(terminal: Terminal, name: str) -> None:
     terminal.press("/")
     terminal.wait_for("state:not-built")  # the hint in the empty field
     terminal.type(name)
@@ -300,23 +306,60 @@ def test_an_expired_credential_shows_with_its_reason(machine, open_terminal, rem
     assert "nothing" not in terminal.text  # never the secret
 
 
-def test_names_are_shown_as_they_are(machine, open_terminal) -> None:
-    source = machine.data_dir / "tiny" / "1.0.0"
-    names = ["a_[red]x", "x_[_b]", "wide_漢字", "combining_e\u0301", "long_" + "n" * 190]
-    folders = []
-    for name in names:
-        folder = machine.data_dir / name / "1.0.0"
-        folder.mkdir(parents=True)
-        for path in source.iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
-        folders.append(folder)
-    terminal = open_terminal(machine, columns=120)
-    listed = {row["name"] for row in machine.json("list")["data"]}
-    text = terminal.wait_for("several/rgb")
-    for name in listed & {"a_[red]x", "x_[_b]"}:
-        assert name in text
-    for line in text.splitlines():
-        assert len(line) <= 120
+def test_names_and_texts_are_shown_as_they_are(machine, open_terminal) -> None:
+    """Markup, escape sequences, wide and combining characters, and a name of 200 letters."""
+    builder = machine.root / "odd" / "odd.py"
+    builder.parent.mkdir()
+    builder.write_text(ODD_BUILDER)
+    odd = new_machine(machine.root / "a[/b] [red]x 漢字")
+    odd.run("build", "--path", str(builder))
+    long = "long_" + "n" * 195
+    version = odd.data_dir / "odd" / "1.0.0"
+    copy = odd.data_dir / long / "1.0.0"
+    copy.mkdir(parents=True)
+    for path in version.iterdir():
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            content = content.replace(b'"odd"', f'"{long}"'.encode())
+        (copy / path.name).write_bytes(content)
+    for columns, lines in SIZES:
+        terminal = open_terminal(odd, columns=columns, lines=lines)
+        text = terminal.wait_for(lambda text: "odd " in text and "long_nn" in text)
+        assert "1.0.0" in next(line for line in text.splitlines() if "long_nn" in line)
+        select_local(terminal, "odd")
+        terminal.press("enter")
+        text = terminal.wait_for("Examples")
+        terminal.press("2")
+        text = terminal.wait_for(lambda text: "\u00e9" in normalize("NFC", text))
+        assert "a[/b] [red]x" in text
+        assert "漢" in text.replace(" ", "")
+        assert b"\x1b[31;5m" not in terminal.received
+        assert b"\x1b]0;" not in terminal.received
+        terminal.press("ctrl+q")
+        assert terminal.wait_end() == 0
+
+
+ODD_BUILDER = """
+import tensorflow_datasets as tfds
+
+
+class Odd(tfds.core.GeneratorBasedBuilder):
+    '''A [bold]description[/bold] with \\x1b[31;5mcolour.'''
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First."}
+
+    def _info(self):
+        features = {"[red]x": tfds.features.Text(), "text": tfds.features.Text()}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        text = "a[/b] [red]x \\x1b[31;5m \\x1b]0;title\\x07 漢字 e\\u0301"
+        yield 0, {"[red]x": text, "text": text}
+"""
 
 
 def test_copying_goes_through_the_terminal(machine, open_terminal) -> None:
