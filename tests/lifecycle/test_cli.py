@@ -166,17 +166,19 @@ def test_a_verb_refuses_to_work_twice_at_once_and_says_for_whom(built_machine, w
     assert waiting.returncode == 0
 
 
-def test_the_documented_commands_are_the_commands_that_there_are(machine):
-    """docs/commands.md is generated; this says how when it is out of date."""
+@pytest.mark.parametrize(
+    ("maker", "page"), [("make_commands.py", "commands.md"), ("make_keys.py", "tui.md")]
+)
+def test_what_is_documented_is_what_there_is(maker, page):
+    """These pages are generated; this says how when one is out of date."""
     import subprocess
     import sys
 
-    script = ROOT / "docs" / "make_commands.py"
+    script = ROOT / "docs" / maker
     made = subprocess.run(
         [sys.executable, str(script), "--print"], capture_output=True, text=True, check=True
     )
-    written = (ROOT / "docs" / "commands.md").read_text()
-    assert made.stdout == written, "run: python docs/make_commands.py"
+    assert made.stdout == (ROOT / "docs" / page).read_text(), f"run: python docs/{maker}"
 
 
 def test_every_command_that_the_readme_shows_exists():
