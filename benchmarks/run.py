@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("start", "archives", "transfers")
+BENCHMARKS = ("start", "archives", "transfers", "tui")
 
 
 def main() -> None:
