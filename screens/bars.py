@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from dsmanager.screens.actions import ACTIONS, Action, Facts, footer_words, key_words
-from dsmanager.screens.cells import age_text, cut_middle
+from dsmanager.screens.cells import age_text, cut_middle, fit
 from dsmanager.screens.model import Model, RemoteLook
 from dsmanager.screens.rows import Row
 from dsmanager.screens.view import COLUMNS, View
@@ -22,7 +22,11 @@ class Line(Widget):
     """One line of words; drawn again only when they change."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = "Line { height: 1; padding: 0 1; } #remote { color: $text-muted; }"
+    DEFAULT_CSS = """
+    Line { height: 1; padding: 0 1; }
+    Line.-two { height: 2; }
+    #remote { color: $text-muted; }
+    """
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - as every widget has it
         super().__init__(id=id)
@@ -31,6 +35,7 @@ class Line(Widget):
     def show(self, content: Content) -> None:
         if content.markup != self._content.markup:
             self._content = content
+            self.set_class(content.cell_length > max(self.size.width, 1), "-two")
             self.refresh()
 
     def render(self) -> Content:
@@ -110,7 +115,7 @@ def _remote_words(remote: RemoteLook | None, width: int) -> Content:
         seen = f"listed {age_text(time.time() - remote.looked_at_s)} ago"
     if remote.error:
         words = f"{name} ! {plain(remote.error)} ({seen})"
-        return Content.styled(cut_middle(words, width - 2), "bold $text-error")
+        return Content.styled(cut_middle(words, 2 * width - 10), "bold $text-error")
     looking = ", listing…" if remote.is_looking else ""
     return Content.styled(f"{name}: {seen}{looking}", "")
 
@@ -129,8 +134,6 @@ def row_words(model: Model, view: View, width: int) -> Content:
     left = _why(row) if row is not None else _nothing(model, view)
     room = max(width - 4 - len(counts), 10)
     left = cut_middle(left, room)
-    from dsmanager.screens.cells import fit
-
     return Content.assemble(fit(left, room), "  ", (counts, "$text-muted"))
 
 

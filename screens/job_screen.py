@@ -128,7 +128,7 @@ class JobScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#job-keys", Line).show(
-            Content("Esc Back  c Cancel the job  r Retry the job  the end is followed")
+            Content("Esc Back c Cancel job r Retry job · the end is followed")
         )
         self._follow()
         self.set_interval(_FOLLOW_S, self._follow)

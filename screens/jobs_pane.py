@@ -148,12 +148,11 @@ def _bar(share: float | None, width: int) -> str:
 def _counts(job: Job) -> str:
     """``1.2/3.4 GB`` or ``120/500 ex``, as the job counts."""
     if job.bytes_total or (job.bytes_done and not job.items_done):
-        done = size_text(job.bytes_done)
         if not job.bytes_total:
-            return done
+            return size_text(job.bytes_done)
         total = size_text(job.bytes_total)
-        number, _, unit = done.partition(" ")
-        return f"{number}/{total}" if total.endswith(f" {unit}") else f"{done}/{total}"
+        unit_bytes = job.bytes_total / float(total.split(" ")[0])
+        return f"{job.bytes_done / unit_bytes:.1f}/{total}"
     if job.items_done or job.items_total:
         total = f"/{job.items_total:,}" if job.items_total else ""
         return f"{job.items_done:,}{total} {job.item_unit[:2]}".rstrip()
@@ -168,7 +167,7 @@ def _ended_cells(job: Job, width: int) -> list[Cell]:
     words = job.state if took is None else f"{job.state} in {duration_text(took)}"
     if job.state == "lost":
         words = "lost: its process ended with the machine; r retries it"
-    elif job.error:
+    elif job.error and job.state != "cancelled":
         words += f": {plain(str(job.error.get('message') or ''))}"
     name = min(max(width // 3, 12), 40)
     return [

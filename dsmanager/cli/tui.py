@@ -27,8 +27,10 @@ def open_tui(load: Callable[[], Settings], *, read_only: bool = False) -> int:
     from dsmanager.screens.app import DsmanagerApp
 
     app = DsmanagerApp(settings, is_read_only=read_only, reload=load)
-    app.run()
-    app.model.stop()
+    try:
+        app.run()
+    finally:
+        app.model.stop()
     return app.return_code or 0
 
 
