@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import functools
+import gzip
+import hashlib
 import http.server
 import textwrap
 import threading
@@ -130,6 +132,49 @@ def no_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.setenv("PYTHONPATH", str(folder))
     return folder
+
+
+MNIST = {
+    "train-images-idx3-ubyte.gz": (60_000, 16, 784),
+    "train-labels-idx1-ubyte.gz": (60_000, 8, 1),
+    "t10k-images-idx3-ubyte.gz": (10_000, 16, 784),
+    "t10k-labels-idx1-ubyte.gz": (10_000, 8, 1),
+}
+
+
+@pytest.fixture(scope="session")
+def make_mnist() -> Callable[[Path], tuple[Path, Path]]:
+    return _make_mnist
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> tuple[Path, Path]:
+    """A manual folder with the files of mnist, and the parent of a TFDS that expects them."""
+    return _make_mnist(tmp_path / "mnist")
+
+
+def _make_mnist(folder: Path) -> tuple[Path, Path]:
+    from dsmanager.catalog.tfds import tfds_folder
+
+    manual, package = folder / "manual", folder / "package"
+    manual.mkdir(parents=True)
+    lines = []
+    for name, (count, header, width) in MNIST.items():
+        content = gzip.compress(bytes(header) + bytes(range(10)) * (count * width // 10), 1)
+        (manual / name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        url = f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}"
+        lines.append(f"{url}\t{len(content)}\t{digest}\t{name}\n")
+    original = tfds_folder()
+    assert original is not None
+    copy = package / "tensorflow_datasets"
+    copy.mkdir(parents=True)
+    for entry in original.iterdir():
+        if entry.name != "url_checksums":
+            (copy / entry.name).symlink_to(entry)
+    (copy / "url_checksums").mkdir()
+    (copy / "url_checksums" / "mnist.txt").write_text("".join(lines))
+    return manual, package
 
 
 @dataclass

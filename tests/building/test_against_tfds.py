@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -38,19 +39,23 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer
 
 requests = json.loads(sys.argv[1])
-for file, cls, data_dir, manual_dir, is_sorted in requests["builds"]:
+for file, cls, data_dir, manual_dir, is_sorted, file_format, limit in requests["builds"]:
     serialize = example_serializer.ExampleSerializer.serialize_example
     if is_sorted:
         example_serializer.ExampleSerializer.serialize_example = (
             lambda self, example: self.get_tf_example(example).SerializeToString(deterministic=True)
         )
-    home = pathlib.Path(file).parent
-    sys.path.insert(0, str(home.parent))
-    with tfds.core.registered.skip_registration():
-        module = importlib.import_module(f"{home.name}.{home.name}")
-    builder = getattr(module, cls)(data_dir=data_dir)
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(
-        manual_dir=manual_dir, try_download_gcs=False))
+    if file:
+        home = pathlib.Path(file).parent
+        sys.path.insert(0, str(home.parent))
+        with tfds.core.registered.skip_registration():
+            module = importlib.import_module(f"{home.name}.{home.name}")
+        builder = getattr(module, cls)(data_dir=data_dir)
+    else:
+        builder = tfds.builder(cls, data_dir=data_dir)
+    builder.download_and_prepare(file_format=file_format,
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=manual_dir, try_download_gcs=False, max_examples_per_split=limit))
     example_serializer.ExampleSerializer.serialize_example = serialize
 if requests["images"]:
     images = pickle.loads(open(requests["images"], "rb").read())
@@ -96,6 +101,23 @@ VARIED = {
         }
     """,
 }
+PHOTOS = Path(__file__).parents[2].parent / "shared" / "data" / "imagenet-sample"
+PHOTO = {
+    "name": "photo",
+    "features": """{
+        'image': tfds.features.Image(encoding_format='jpeg'),
+        'label': tfds.features.ClassLabel(num_classes=100), 'file_name': tfds.features.Text(),
+    }""",
+    "body": """
+    import io, pathlib
+    photos = sorted(pathlib.Path(FOLDER).iterdir())
+    for i in range(2000):
+        name = f'{i:06}_{photos[i % 100].name}'
+        image = io.BytesIO(photos[i % 100].read_bytes())
+        yield name, {'image': image, 'label': i % 100, 'file_name': name}
+    """.replace("FOLDER", repr(str(PHOTOS))),
+}
+MNIST_EXAMPLES = 300
 ORDERED = {
     "name": "ordered",
     "top": VARIED["top"],
@@ -139,6 +161,7 @@ def reference(
     tmp_path_factory: pytest.TempPathFactory,
     images: list[Any],
     write_builder_in: Write,
+    make_mnist: Callable[[Path], tuple[Path, Path]],
     worker_id: str,
 ) -> Reference:
     """Made once for all the processes that run these tests."""
@@ -146,34 +169,61 @@ def reference(
     folder = (base if worker_id == "master" else base.parent) / "reference"
     catalogue = Path(dsmanager.__file__).parent / "builders" / "standard"
     homes = {"digit": catalogue / "digit"}  # first: the others change TFDS's shard sizes
-    homes |= {name: folder / name for name in (VARIED["name"], ORDERED["name"])}
+    homes |= {each["name"]: folder / each["name"] for each in (VARIED, ORDERED, PHOTO)}
     pictures = folder / "images"
     with locked(folder.with_suffix(".lock"), purpose="make the reference"):
         if not folder.exists():
-            _make_reference(folder, homes, images, write_builder_in)
+            _make_reference(folder, homes, images, write_builder_in, make_mnist)
     return Reference(folder, homes, folder / "manual", pickle.loads(pictures.read_bytes()))
 
 
 def _make_reference(
-    folder: Path, homes: dict[str, Path], images: list[Any], write_builder_in: Write
+    folder: Path,
+    homes: dict[str, Path],
+    images: list[Any],
+    write_builder_in: Write,
+    make_mnist: Callable[[Path], tuple[Path, Path]],
 ) -> None:
     manual = make_digit_source(folder / "manual")
-    for each in (VARIED, ORDERED):
+    mnist, package = make_mnist(folder / "mnist-source")
+    for each in (VARIED, ORDERED, PHOTO):
         (write_builder_in(folder, **each) / "__init__.py").touch()
     code = (homes["ordered"] / "ordered.py").read_text()
     (homes["ordered"] / "ordered.py").write_text(
         code.replace("builder=self,", "builder=self, disable_shuffling=True,")
     )
-    builds = [
-        (home / f"{name}.py", name.capitalize(), folder / kind, manual, kind == "sorted")
-        for name, home in homes.items()
-        for kind in ("sorted", "unsorted")
+    builds: list[tuple[Any, ...]] = [
+        (None, "mnist", folder / "sorted", mnist, True, "tfrecord", MNIST_EXAMPLES)
+    ]
+    if PHOTOS.is_dir():
+        file = homes["photo"] / "photo.py"
+        builds.append((file, "Photo", folder / "sorted", manual, True, "tfrecord", None))
+    builds += [
+        (
+            homes[name] / f"{name}.py",
+            name.capitalize(),
+            folder / kind,
+            manual,
+            is_sorted,
+            form,
+            None,
+        )
+        for name in ("digit", "varied", "ordered")
+        for kind, is_sorted, form in (
+            ("sorted", True, "tfrecord"),
+            ("unsorted", False, "tfrecord"),
+            ("array_record", True, "array_record"),
+        )
     ]
     pictures = folder / "images"
     pictures.write_bytes(pickle.dumps(images))
     request = json.dumps({"builds": builds, "images": str(pictures)}, default=str)
     done = subprocess.run(
-        [sys.executable, "-c", REFERENCE, request], capture_output=True, text=True, check=False
+        [sys.executable, "-c", REFERENCE, request],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(package)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -182,14 +232,61 @@ def _shards(tree: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(tree.glob("*.tfrecord-*"))}
 
 
-@pytest.mark.parametrize(("name", "count"), [("varied", 8), ("ordered", 64), ("digit", 2)])
+@pytest.mark.parametrize(
+    ("name", "count", "workers"),
+    [("varied", 8, 1), ("varied", 8, 3), ("ordered", 64, 2), ("digit", 2, 1), ("digit", 2, 2)],
+)
 def test_shards_are_those_of_tfds_byte_for_byte(
-    bench: Any, reference: Reference, name: str, count: int, no_tensorflow: Path
+    bench: Any, reference: Reference, name: str, count: int, workers: int, no_tensorflow: Path
 ) -> None:
-    tree = bench.build(reference.homes[name], manual_dir=reference.manual)
+    tree = bench.build(reference.homes[name], manual_dir=reference.manual, workers=workers)
     shards = _shards(tree)
     assert len(shards) == count
     assert shards == reference.shards(name, in_order_of_names=True)
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the photos are not at {PHOTOS}")
+def test_shards_of_photos_are_those_of_tfds_byte_for_byte(
+    bench: Any, reference: Reference, no_tensorflow: Path
+) -> None:
+    shards = _shards(bench.build(reference.homes["photo"]))
+    assert len(shards) == 2
+    assert shards == reference.shards("photo", in_order_of_names=True)
+
+
+def test_shards_of_mnist_are_those_of_tfds_byte_for_byte(
+    bench: Any, reference: Reference, no_tensorflow: Path
+) -> None:
+    source = reference.folder / "mnist-source"
+    package = source / "package" / "tensorflow_datasets"
+    (no_tensorflow / "tensorflow_datasets").symlink_to(package)
+    tree = bench.build("tfds:mnist", manual_dir=source / "manual", max_examples=MNIST_EXAMPLES)
+    assert _shards(tree) == reference.shards("mnist", in_order_of_names=True)
+
+
+@pytest.mark.parametrize("name", ["varied", "digit"])
+def test_array_records_are_those_of_tfds_in_their_order(
+    bench: Any, reference: Reference, name: str, no_tensorflow: Path
+) -> None:
+    tree = bench.build(
+        reference.homes[name], manual_dir=reference.manual, file_format="array_record"
+    )
+    theirs = next((reference.folder / "array_record" / name).iterdir())
+    assert _array_records(tree) == _array_records(theirs)
+    infos = [json.loads((each / "dataset_info.json").read_text()) for each in (tree, theirs)]
+    assert infos[0]["splits"] == infos[1]["splits"]
+
+
+def _array_records(tree: Path) -> dict[str, list[bytes]]:
+    from array_record.python import array_record_module
+
+    found = {}
+    for path in sorted(tree.glob("*.array_record-*")):
+        reader = array_record_module.ArrayRecordReader(str(path))
+        found[path.name] = list(reader.read_all())
+        reader.close()
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("name", ["varied", "digit"])

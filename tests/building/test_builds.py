@@ -13,7 +13,13 @@ import pytest
 from dsmanager.building.run import describe
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import builders_at, find_builder
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
+from dsmanager.errors import (
+    DsmanagerError,
+    NoSpaceError,
+    NotFoundError,
+    UsageError,
+    VerificationError,
+)
 from dsmanager.progress import CancelToken
 from dsmanager.records.tfrecord import read_records, scan
 from dsmanager.refs import Ref
@@ -285,52 +291,131 @@ def _post_download_and_prepare_hook(self):
     bench.build(home, verify=False)
 
 
-def test_array_record_is_written_when_asked_for(bench: Any, write_builder: Write) -> None:
-    pytest.importorskip("array_record", reason="array_record is for Linux only")
-    tree = bench.build(write_builder(), file_format="array_record")
-    assert (tree / "sample-train.array_record-00000-of-00001").stat().st_size > 0
-
-
-MNIST = {
-    "train-images-idx3-ubyte.gz": (60_000, 16, 784),
-    "train-labels-idx1-ubyte.gz": (60_000, 8, 1),
-    "t10k-images-idx3-ubyte.gz": (10_000, 16, 784),
-    "t10k-labels-idx1-ubyte.gz": (10_000, 8, 1),
+ODDITIES = {
+    "prints": ("print('x' * 1000)", None),
+    "forks": (
+        "import os\n    pid = os.fork()\n    pid or os._exit(0)\n    os.waitpid(pid, 0)",
+        None,
+    ),
+    "reads a secret": ("import os\n    os.environ['AWS_SECRET_ACCESS_KEY']", "KeyError: 'AWS_SECR"),
+    "asks": ("input('?')", "asks for an answer"),
+    "wrong shape": ("yield 'odd', {'x': np.zeros(3, np.int64)}", "Shape .3,. does not match"),
+    "wrong type": ("yield 'odd', {'x': 'word'}", "ValueError.*'word'"),
+    "wrong names": ("yield 'odd', {'y': 1}", "KeyError"),
+    "duplicate": ("yield 4999, {'x': 1}", "duplicate key 4999: two examples"),
+    "alike": ("yield '4999', {'x': 1}", "duplicate key (4999 and '4999'|'4999' and 4999) are one"),
 }
 
 
+@pytest.mark.parametrize("what", ODDITIES)
+def test_oddities_after_five_thousand_examples_are_told_or_harmless(
+    bench: Any, write_builder: Write, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    code, problem = ODDITIES[what]
+    body = f"for i in range(5001):\n    yield i, {{'x': i}}\nif i == 5000:\n    {code}"
+    home = write_builder(body=body)
+    if problem is None:
+        bench.build(home)
+    else:
+        with pytest.raises(DsmanagerError, match=problem) as caught:
+            bench.build(home)
+        assert "hidden" not in f"{caught.value.message} {bench.log_path.read_text()}"
+    assert bench.leftovers == []
+
+
+def test_an_array_that_the_builder_uses_again_is_stored_as_it_was(
+    bench: Any, write_builder: Write
+) -> None:
+    """Images are encoded later than they are given."""
+    body = """
+    image = np.zeros((64, 64, 3), np.uint8)
+    for i in range(40):
+        image[:] = i
+        yield i, {'image': image, 'images': [image, image], 'i': i}
+    """
+    features = (
+        "{'image': tfds.features.Image(), 'images': tfds.features.Sequence(tfds.features.Image()),"
+        " 'i': np.int64}"
+    )
+    tree = bench.build(write_builder(body=body, features=features), workers=2)
+    import numpy as np
+
+    from dsmanager.building.images import encode_png
+    from dsmanager.records.example import parse_example
+
+    count = 0
+    for record in read_records(tree / "sample-train.tfrecord-00000-of-00001"):
+        example = parse_example(record)
+        number = example["i"][0]
+        expected = encode_png(np.full((64, 64, 3), number, np.uint8))
+        assert example["image"] == [expected]
+        assert example["images"] == [expected, expected]
+        count += 1
+    assert count == 40
+
+
+def test_a_record_larger_than_every_buffer_is_stored(bench: Any, write_builder: Write) -> None:
+    body = "for i in range(3):\n    yield i, {'x': bytes([i]) * (9_000_000 + i)}"
+    home = write_builder(body=body, features="{'x': tfds.features.Text()}")
+    for file_format in ("tfrecord", "array_record"):
+        tree = bench.build(home, file_format=file_format)
+        built = BuiltDataset(Ref("sample", None, "1.0.0"), tree)
+        assert sum(split.examples for split in built.splits.values()) == 3
+        assert built.splits["train"].payload_bytes > 27_000_000
+
+
+def test_array_record_holds_the_records_of_tfrecord_in_their_order(
+    bench: Any, write_builder: Write
+) -> None:
+    pytest.importorskip("array_record", reason="array_record is for Linux only")
+    from dsmanager.building.verify import verify_records
+    from dsmanager.loading.shards import open_shard
+    from dsmanager.progress import Progress
+
+    home = write_builder(body="for i in range(100):\n    yield i, {'x': i}")
+    records = list(read_records(bench.build(home) / "sample-train.tfrecord-00000-of-00001"))
+    tree = bench.build(home, file_format="array_record")
+    path = tree / "sample-train.array_record-00000-of-00001"
+    assert list(open_shard(path, "array_record", 100).records(0, 100)) == records
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VerificationError):
+        verify_records(
+            BuiltDataset(Ref("sample", None, "1.0.0"), tree),
+            progress=Progress(),
+            cancel=CancelToken(),
+        )
+
+
+def test_a_format_that_is_not_known_is_refused(bench: Any, write_builder: Write) -> None:
+    with pytest.raises(UsageError, match="tfrecord or array_record"):
+        bench.build(write_builder(), file_format="parquet")
+
+
+def test_a_disk_without_room_is_told_before_the_shards_are_written(
+    bench: Any, write_builder: Write
+) -> None:
+    top = """
+import collections, shutil
+from dsmanager import files
+files.shutil = type("Full", (), {
+    "disk_usage": staticmethod(lambda _: collections.namedtuple("U", "free")(5))})
+"""
+    with pytest.raises(NoSpaceError, match=r"split train needs .* bytes"):
+        bench.build(write_builder(top=top))
+
+
 def test_mnist_of_tfds_is_built_by_name(
-    bench: Any, tmp_path: Path, no_tensorflow: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Any, mnist: tuple[Path, Path], no_tensorflow: Path
 ) -> None:
     """TFDS's own code, from a copy of its package whose checksums fit the files made here."""
-    import gzip
-    import hashlib
-
-    from dsmanager.catalog.tfds import tfds_folder
-
-    manual = tmp_path / "manual"
-    manual.mkdir()
-    lines = []
-    for name, (count, header, width) in MNIST.items():
-        content = gzip.compress(bytes(header) + bytes(range(10)) * (count * width // 10), 1)
-        (manual / name).write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        url = f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}"
-        lines.append(f"{url}\t{len(content)}\t{digest}\t{name}\n")
-    original = tfds_folder()
-    assert original is not None
-    copy = no_tensorflow / "tensorflow_datasets"
-    copy.mkdir()
-    for entry in original.iterdir():
-        if entry.name != "url_checksums":
-            (copy / entry.name).symlink_to(entry)
-    (copy / "url_checksums").mkdir()
-    (copy / "url_checksums" / "mnist.txt").write_text("".join(lines))
-    tree = bench.build("tfds:mnist", manual_dir=manual)
+    manual, package = mnist
+    (no_tensorflow / "tensorflow_datasets").symlink_to(package / "tensorflow_datasets")
+    tree = bench.build("tfds:mnist", manual_dir=manual, max_examples=3000)
     built = BuiltDataset(Ref("mnist", None, "3.0.1"), tree)
     assert {name: split.examples for name, split in built.splits.items()} == {
-        "train": 60_000,
-        "test": 10_000,
+        "train": 3000,
+        "test": 3000,
     }
     assert len(built.provenance["sources"]) == 4
     assert find_builder("tfds:mnist").origin == "tfds"

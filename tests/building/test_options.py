@@ -1,0 +1,152 @@
+"""What ``build`` can be told: through the library, and through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.built import BuiltDataset
+from dsmanager.errors import AlreadyExistsError, VerificationError
+from dsmanager.library.building import BuildResult
+from dsmanager.library.library import Library
+
+Write = Callable[..., Path]
+DOWNLOADING = {
+    "features": "{'text': tfds.features.Text()}",
+    "splits": "{'train': self._generate_examples(dl_manager.download(URL))}",
+    "body": "yield 0, {'text': dl_manager.read_text()}",
+}
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BuildResult]:
+    monkeypatch.setenv("DSMANAGER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("DSMANAGER_STATE_DIR", str(tmp_path / "state"))
+    library = Library(data_dir=tmp_path / "data")
+
+    def run(home: Path, **options: Any) -> BuildResult:
+        return library.build(home.name, path=home, **options)[0]
+
+    return run
+
+
+def _command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    places = {
+        "DSMANAGER_CONFIG": str(tmp_path / "config.toml"),
+        "DSMANAGER_STATE_DIR": str(tmp_path / "state"),
+        "DSMANAGER_DATA_DIR": str(tmp_path / "data"),
+        "https_proxy": "http://127.0.0.1:9",  # nothing is fetched from anywhere
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "dsmanager", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **places},
+    )
+
+
+def test_checksums_are_registered_beside_the_builder(
+    build: Any, write_builder: Write, server: Any
+) -> None:
+    server.files["/a.txt"] = b"content"
+    home = write_builder(top=f"URL = '{server.url}/a.txt'", checksums="", **DOWNLOADING)
+    build(home, register_checksums=True)
+    (line,) = (home / "checksums.tsv").read_text().splitlines()
+    assert line.split("\t")[:2] == [f"{server.url}/a.txt", "7"]
+    server.files["/a.txt"] = b"changed"
+    with pytest.raises(VerificationError, match="is not what checksums"):
+        build(home, clean=True)
+
+
+def test_clean_drops_the_downloads_of_the_earlier_build(
+    build: Any, write_builder: Write, server: Any, tmp_path: Path
+) -> None:
+    server.files |= {"/old.txt": b"old", "/new.txt": b"new", "/other.txt": b"other"}
+    home = write_builder(top=f"URL = '{server.url}/old.txt'", **DOWNLOADING)
+    build(home)
+    other = write_builder(name="other", top=f"URL = '{server.url}/other.txt'", **DOWNLOADING)
+    build(other)
+    write_builder(top=f"URL = '{server.url}/new.txt'", **DOWNLOADING)
+    build(home, clean=True)
+    downloads = tmp_path / "data" / "downloads"
+    kept = [path.read_bytes() for path in downloads.rglob("*") if path.is_file()]
+    assert b"new" in kept
+    assert b"other" in kept
+    assert b"old" not in kept
+
+
+def test_a_number_of_examples_counts_as_that_build_only(build: Any, write_builder: Write) -> None:
+    home = write_builder(body="for i in range(50):\n    yield i, {'x': i}")
+    first = build(home, max_examples=10)
+    assert (first.examples, first.was_built) == (10, False)
+    assert build(home, max_examples=10).was_built
+    whole = build(home)
+    assert (whole.examples, whole.was_built) == (50, False)
+    assert "max_examples" not in BuiltDataset(whole.ref, whole.path).provenance
+
+
+def test_another_format_needs_clean(build: Any, write_builder: Write) -> None:
+    home = write_builder()
+    build(home)
+    assert build(home, file_format="tfrecord").was_built
+    with pytest.raises(AlreadyExistsError, match="built as tfrecord already"):
+        build(home, file_format="array_record")
+    pytest.importorskip("array_record", reason="array_record is for Linux only")
+    assert not build(home, file_format="array_record", clean=True).was_built
+
+
+@pytest.mark.parametrize("spelling", [("build", "--all"), ("build", "-ds", "all")])
+def test_all_goes_on_after_a_failure_and_ends_with_a_table(
+    write_builder: Write, tmp_path: Path, spelling: tuple[str, ...]
+) -> None:
+    home = write_builder(name="first")
+    write_builder(name="broken", body="raise KeyError('oh')\nyield")
+    write_builder(name="third", body="for i in range(1500):\n    yield i, {'x': i}")
+    done = _command(tmp_path, *spelling, "--path", str(home.parent))
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    start = lines.index(next(line for line in lines if line.split()[:2] == ["ref", "outcome"]))
+    table = [line.split() for line in lines[start + 1 : start + 4]]
+    assert [row[:3] for row in table[:2]] == [
+        ["first:1.0.0", "built", "1"],
+        ["third:1.0.0", "built", "1,500"],
+    ]
+    assert table[2][:2] == ["broken:1.0.0", "failed"]
+    assert "KeyError: 'oh'" in lines[start + 3]
+
+
+def test_all_means_the_catalogue_and_the_users_folders(
+    write_builder: Write, tmp_path: Path
+) -> None:
+    home = write_builder(name="mine")
+    (tmp_path / "config.toml").write_text(f'builders = ["{home.parent}"]\n')
+    done = _command(tmp_path, "build", "--all", "--manual-dir", str(tmp_path / "none"), "--json")
+    answer = json.loads(done.stdout)
+    assert [row["ref"] for row in answer["data"]] == ["mine:1.0.0"]
+    refs = {error["ref"] for error in answer["errors"]}
+    assert {"imagenet2012:5.1.0"} <= refs
+    assert not any(ref.startswith("mnist") for ref in refs)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--all", "digit"), ("digit", "--format", "parquet"), ("digit", "--workers", "0"), ()],
+)
+def test_requests_that_mean_nothing_are_usage_errors(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    assert _command(tmp_path, "build", *arguments).returncode == 2
+
+
+def test_armorys_spelling_registers_checksums(tmp_path: Path, write_builder: Write) -> None:
+    home = write_builder(checksums="")
+    done = _command(tmp_path, "build", "-lcs", str(home), "--register_checksums")
+    assert done.returncode == 0, done.stderr
