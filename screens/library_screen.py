@@ -15,6 +15,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -70,7 +71,7 @@ class LibraryScreen(Screen[None]):
     LibraryScreen #filter-bar.-shown { display: block; }
     LibraryScreen #filter-bar Static { width: auto; padding: 0 1; }
     LibraryScreen #filter { width: 1fr; height: 1; border: none; padding: 0; background: $panel; }
-    LibraryScreen #filter-error { color: $text-error; max-width: 70%; }
+    LibraryScreen #filter-error { color: $text-error; width: 60%; display: none; }
     """
 
     def __init__(self, model: Model) -> None:
@@ -101,7 +102,7 @@ class LibraryScreen(Screen[None]):
             yield Input(
                 id="filter", placeholder="digit  coco/*  state:not-built  size>1g  in:built"
             )
-            yield Static("", id="filter-error", markup=False)
+            yield Line(id="filter-error")
         yield self.jobs_pane
         yield Line(id="status")
         yield Footer(id="footer")
@@ -114,7 +115,6 @@ class LibraryScreen(Screen[None]):
     def take_rows(self) -> None:
         self._versions = (self.model.rows_version, self._versions[1])
         self.view.set_rows(self.model.rows)
-        self.headings.rows_changed()
 
     def sample(self) -> None:
         """Draws what has changed in the model since it was drawn last; cheap."""
@@ -132,6 +132,7 @@ class LibraryScreen(Screen[None]):
         if time.monotonic() - self._shown_at_s > _AGES_EVERY_S:
             self._shown_at_s = time.monotonic()
             self.table.refresh()
+        self.headings.add_up()  # here and not at once: nobody waits for sums
         self.show_bars()
 
     def _show_jobs(self) -> None:
@@ -334,8 +335,9 @@ class LibraryScreen(Screen[None]):
 
     def _apply_filter(self, text: str) -> None:
         self.view.set_filter(text)
-        self.query_one("#filter-error", Static).update(plain(self.view.filter_error or ""))
-        self.headings.rows_changed()
+        error = self.query_one("#filter-error", Line)
+        error.display = bool(self.view.filter_error)
+        error.show(Content(plain(self.view.filter_error or "")))
         self.table.rows_changed("order")
 
     @on(Input.Submitted, "#filter")

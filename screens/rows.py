@@ -113,14 +113,31 @@ def _marker(presence: Presence, place: str) -> str:
 
 
 def _differs(presence: Presence, place: str) -> bool:
-    words = {"cached": "the cache", "remote": "the remote", "recorded": "the manifest"}
-    return words[place] in (presence.difference or "")
+    """Whether ``place`` agrees with none of the others: of three that is the odd one."""
+    own = _identity(presence, place)
+    others = [_identity(presence, other) for other in PLACES[1:] if other != place]
+    known = [other for other in others if other is not None]
+    return bool(known) and own is not None and not any(_agree(own, other) for other in known)
+
+
+def _identity(presence: Presence, place: str) -> tuple[int, str | None] | None:
+    """Size and sha256 of an archive in a place."""
+    if place == "recorded":
+        entry = presence.recorded
+        return None if entry is None else (entry.size, entry.sha256)
+    archive = presence.cached if place == "cached" else presence.remote
+    return None if archive is None else (archive.size_bytes, archive.sha256)
+
+
+def _agree(one: tuple[int, str | None], other: tuple[int, str | None]) -> bool:
+    is_known = one[1] is not None and other[1] is not None
+    return one[0] == other[0] and (one[1] == other[1] or not is_known)
 
 
 class Row:
     """One dataset and version. ``raw`` decides whether it has changed."""
 
-    __slots__ = ("_key", "_presence", "raw", "ref")
+    __slots__ = ("_key", "_presence", "folded", "raw", "ref", "sizes")
 
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
@@ -128,6 +145,15 @@ class Row:
         middle = f"/{config}" if config else ""
         self.ref: str = f"{name}{middle}:{version}" if version else f"{name}{middle}"
         """The ref as text: what marks, cursor and jobs go by."""
+        self.folded = self.ref.lower()
+        built, cached, remote, recorded = raw[5:9]
+        self.sizes: tuple[int | None, ...] = (
+            built[1] if built else None,
+            cached[1] if cached else None,
+            remote[2] if remote else None,
+            recorded[1] if recorded else None,
+        )
+        """Bytes in each of PLACES."""
         self._key: tuple[str, str, tuple[int, ...]] | None = None
         self._presence: Presence | None = None
 
@@ -150,12 +176,11 @@ class Row:
 
     def size_bytes(self, place: str) -> int | None:
         """Bytes of one of PLACES, or None."""
-        value = self.raw[5 + PLACES.index(place)]
-        return None if value is None else int(value[2 if place == "remote" else 1])
+        return self.sizes[PLACES.index(place)]
 
     @property
     def largest_bytes(self) -> int:
-        return max((self.size_bytes(place) or 0 for place in PLACES), default=0)
+        return max(size or 0 for size in self.sizes)
 
     def time_s(self, place: str) -> float | None:
         """When the built, cached or remote one was made, in seconds of the epoch."""

@@ -62,7 +62,13 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def _is_row(row: Any) -> bool:
-    return len(row) == 11 and type(row[0]) is str and type(row[4]) is str and len(row[4]) == 4
+    return (
+        len(row) == 11
+        and type(row[0]) is str
+        and type(row[4]) is str
+        and len(row[4]) == 4
+        and all(part is None or type(part) is list for part in row[5:9])
+    )
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> bool:

@@ -116,11 +116,16 @@ class Headings(Widget):
         super().__init__(id="headings")
         self.view = view
         self._sums: dict[str, tuple[int, int]] = {}
+        self._added_up: Sequence[Row] | None = None
 
-    def rows_changed(self) -> None:
-        """Counts and adds up what is in each place."""
-        for place in ("built", "cached", "remote", "recorded"):
-            sizes = [row.size_bytes(place) for row in self.view.shown]
+    def add_up(self) -> None:
+        """Counts and adds up what is in each place; cheap when the rows are those of before."""
+        if self.view.shown is self._added_up:
+            return
+        self._added_up = self.view.shown
+        columns = zip(*(row.sizes for row in self.view.shown), strict=True)
+        self._sums = {}
+        for place, sizes in zip(self._PANES, columns, strict=False):
             known = [size for size in sizes if size is not None]
             self._sums[place] = (len(known), sum(known))
         self.refresh()

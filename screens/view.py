@@ -5,6 +5,7 @@ Pure: no Textual, no disk, no clock. Marks and cursor go by ref, so that they ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Heading:
 
 
 Line = Row | Heading
+_GLOB = re.compile(r"[*?\[]")
 _RANK = {state: index for index, state in enumerate(STATES)}
 
 
@@ -96,6 +98,7 @@ class View:
         self.cursor = 0
         """The line with the cursor: a row's, never a heading's, unless there are no rows."""
         self._query = Query()
+        self._words: tuple[str, ...] = ()
         self._anchor: str | None = None
 
     # what is shown
@@ -111,14 +114,18 @@ class View:
         """Shows what ``text`` matches. A term that is none counts for nothing, and is told."""
         self.filter_text = text
         self.filter_error = None
-        good = []
+        terms: list[str] = []
+        words: list[str] = []
         for term in text.split():
             try:
-                Query.parse([term])
-                good.append(term)
+                query = Query.parse([term])
             except UsageError as error:
                 self.filter_error = self.filter_error or error.message
-        self._query = Query.parse(good)
+                continue
+            is_word = query.words == (term,) and not _GLOB.search(term)
+            (words if is_word else terms).append(term)
+        self._words = tuple(word.lower() for word in words)
+        self._query = Query.parse(terms)
         self._arrange()
 
     def sort_by(self, column: str) -> None:
@@ -143,6 +150,8 @@ class View:
         at = self.row
         before = self.cursor
         rows: Sequence[Row] = self.rows
+        for word in self._words:  # what is typed most: no row needs its presence for it
+            rows = [row for row in rows if word in row.folded]
         if self._query.tests:
             rows = [row for row in rows if self._query.matches(row.presence)]
         if self.sort != "name" or self.is_reversed:
