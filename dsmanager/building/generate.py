@@ -67,7 +67,6 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def construct(request: dict[str, Any], progress: Progress) -> Any:
     """The builder of a request, ready to make partitions."""
-    pending.use_threads(1)
     return _construct(_load(request, progress), request["config"], request["stage"])
 
 

@@ -27,7 +27,7 @@ from dsmanager.progress import Progress
 
 __all__ = ["Partitions", "make_part", "part_paths"]
 
-_MOMENT_S = 1.0
+_MOMENT_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def make_part(builder: Any, folder: Path, part: Mapping[str, Any], progress: Pro
         serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
         records = Records(serializer, part["split"], False, spill, progress)
         examples = builder._generate_partition(part["split"], part["partition"])
-        fill(records, features, examples, keep_order=False)
+        fill(records, features, examples, keep_order=False, beside=False)
         records.finish()
         spill.save(index, part["fingerprint"])
     finally:

@@ -80,13 +80,21 @@ class Records:
         self._progress.add_items()
 
 
-def fill(records: Any, features: Any, examples: Iterable[Any], *, keep_order: bool) -> None:
-    """Encodes every example and takes it in. Raises what TFDS's features refuse, with the key."""
+def fill(
+    records: Records, features: Any, examples: Iterable[Any], *, keep_order: bool, beside: bool
+) -> None:
+    """Encodes every example, images ``beside`` the generator or not, and takes it in.
+
+    Raises what TFDS's features refuse, with the key.
+    """
     from tensorflow_datasets.core import utils
 
     for number, (key, example) in enumerate(examples):
         try:
-            encoded, pending = encode(features, example)
+            if beside:
+                encoded, pending = encode(features, example)
+            else:
+                encoded, pending = features.encode_example(example), []
         except Exception as error:
             utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
         place = number if keep_order and not isinstance(key, int) else key
@@ -164,7 +172,7 @@ def _spill(
     try:
         serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
         records = Records(serializer, split, keep_order, spill, progress)
-        fill(records, features, examples, keep_order=keep_order)
+        fill(records, features, examples, keep_order=keep_order, beside=True)
         records.finish()
     except BaseException:
         spill.close()

@@ -355,6 +355,40 @@ def test_an_array_that_the_builder_uses_again_is_stored_as_it_was(
     assert count == 40
 
 
+def test_audio_video_and_images_are_built_without_tensorflow(
+    bench: Any, write_builder: Write
+) -> None:
+    from dsmanager.building.images import encode_png
+    from dsmanager.records.example import parse_example
+
+    features = """{
+        'film': tfds.features.Video(shape=(None, 40, 40, 3)),
+        'sound': tfds.features.Audio(dtype=np.int16),
+        'file': tfds.features.Image(), 'path': tfds.features.Image(),
+        'mask': tfds.features.LabeledImage(labels=3, shape=(None, None, 1)),
+    }"""
+    body = """
+    import io, pathlib
+    from dsmanager.building.images import encode_png
+    image = encode_png(np.zeros((3, 4, 3), np.uint8))
+    pathlib.Path('image.png').write_bytes(image)
+    yield 0, {
+        'film': [np.full((40, 40, 3), n, np.uint8) for n in range(3)],
+        'sound': np.arange(-5, 5, dtype=np.int16), 'file': io.BytesIO(image),
+        'path': 'image.png', 'mask': np.ones((2, 2, 1), np.uint8),
+    }
+    """
+    tree = bench.build(write_builder(features=features, body=body))
+    (record,) = read_records(tree / "sample-train.tfrecord-00000-of-00001")
+    example = parse_example(record)
+    import numpy as np
+
+    frames = [encode_png(np.full((40, 40, 3), number, np.uint8)) for number in range(3)]
+    assert example["film"] == frames
+    assert example["sound"] == list(range(-5, 5))
+    assert example["file"] == example["path"] == [encode_png(np.zeros((3, 4, 3), np.uint8))]
+
+
 def test_a_record_larger_than_every_buffer_is_stored(bench: Any, write_builder: Write) -> None:
     body = "for i in range(3):\n    yield i, {'x': bytes([i]) * (9_000_000 + i)}"
     home = write_builder(body=body, features="{'x': tfds.features.Text()}")
@@ -385,6 +419,15 @@ def test_array_record_holds_the_records_of_tfrecord_in_their_order(
             progress=Progress(),
             cancel=CancelToken(),
         )
+
+
+def test_an_image_that_cannot_be_read_back_is_told(bench: Any, write_builder: Write) -> None:
+    home = write_builder(
+        features="{'x': tfds.features.Image()}", body="yield 0, {'x': b'no image'}"
+    )
+    with pytest.raises(VerificationError, match="split train: an example cannot be read back"):
+        bench.build(home)
+    bench.build(home, verify=False)
 
 
 def test_a_format_that_is_not_known_is_refused(bench: Any, write_builder: Write) -> None:
