@@ -128,18 +128,9 @@ def test_sync_shows_its_plan_first_and_then_does_exactly_that(machine, open_term
     terminal.press("Y")
     terminal.wait_for(lambda text: "plan:" in text and "download" in text and "extract" in text)
     assert not machine.cache.joinpath(TINY).exists()
-    press_button(terminal, "Start")
+    terminal.press("enter")  # Start has the focus once there is a plan
     job_done(terminal, "sync")
     assert machine.row("tiny:1.0.0")["state"] == "ok"
-
-
-def press_button(terminal: Terminal, label: str) -> None:
-    """Clicks a button of the dialog that is open."""
-    for number, line in enumerate(terminal.text.splitlines(), start=1):
-        if (column := line.find(f" {label} ")) >= 0 and "│" in line:
-            terminal.click(column + 2, number)
-            return
-    raise AssertionError(f"no button {label}:\n{terminal.text}")
 
 
 def test_removal_from_the_remote_asks_for_the_name(machine, open_terminal) -> None:
@@ -150,18 +141,19 @@ def test_removal_from_the_remote_asks_for_the_name(machine, open_terminal) -> No
     terminal.wait_for(": ok")
     terminal.press("D")
     terminal.wait_for("Remove tiny:1.0.0")
-    for number, line in enumerate(terminal.text.splitlines(), start=1):
-        if "] remote" in line:
-            terminal.click(line.find("[ ]") + 2, number)
-    terminal.wait_for("type tiny")
-    press_button(terminal, "Remove")  # it is disabled until the name stands there
-    assert not jobs_of(machine, "rm")
-    for number, line in enumerate(terminal.text.splitlines(), start=1):
-        if "Type its name" in line:
-            terminal.click(line.find("Type its name") + 20, number)
-    terminal.type("tiny")
+    terminal.move_to("] recorded", "shift+tab")  # from Cancel; Remove cannot be reached yet
+    terminal.move_to("] remote", "up")
+    terminal.press("space")
+    terminal.wait_for("type tiny to go on")
+    terminal.move_to("] recorded", "tab")
+    terminal.move_to("Type its name", "tab")
+    terminal.type("tin")
+    terminal.wait_for(lambda text: re.search(r"its name +tin\b", text) is not None)
+    assert "type tiny to go on" in terminal.text
+    terminal.type("y")
     terminal.wait_gone("type tiny to go on")
-    press_button(terminal, "Remove")
+    terminal.move_to("Remove      Cancel", "tab")
+    terminal.press("enter")
     job_done(terminal, "rm")
     assert not Remote(machine.library.remote.config).list()
     assert (machine.cache / TINY).is_file()
@@ -376,3 +368,41 @@ def test_no_color_is_heeded(machine, open_terminal) -> None:
     terminal.wait_for("several/rgb")
     colours = re.findall(rb"\x1b\[[0-9;]*[34]8;2;(\d+);(\d+);(\d+)", bytes(terminal.received))
     assert all(red == green == blue for red, green, blue in colours)
+
+
+def test_other_places_are_made_from_dialogs(machine, open_terminal) -> None:
+    terminal = open_terminal(machine)
+    wait_listed(terminal)
+    terminal.press("R")
+    terminal.wait_for("Add a remote")
+    terminal.type("team")
+    terminal.move_to("URL ", "tab")
+    terminal.type("s3://bucket/prefix")
+    terminal.press("enter")
+    terminal.wait_gone("Add a remote")
+    assert "team" in machine.library.settings.remotes
+
+    terminal.press("N")
+    terminal.wait_for("New dataset")
+    terminal.type("pebbles")
+    terminal.press("enter")
+    terminal.wait_gone("Below folder")
+    builders = machine.library.settings.builders[0]
+    assert (builders / "pebbles" / "pebbles.py").is_file()
+
+
+def test_the_palette_finds_actions_and_datasets(machine, open_terminal) -> None:
+    terminal = open_terminal(machine)
+    wait_listed(terminal)
+    terminal.press("ctrl+p")
+    terminal.wait_for("An action or a dataset")
+    terminal.type("Verify")
+    terminal.wait_for("Datasets: Verify")
+    terminal.press("escape")
+    terminal.wait_gone("Datasets: Verify")
+    terminal.press("ctrl+p")
+    terminal.wait_for("An action or a dataset")
+    terminal.type("several/rgb")
+    terminal.wait_for(lambda text: text.count("several/rgb") > 1)
+    terminal.press("down", "enter")
+    terminal.wait_for("several/rgb:2.1.0: ")

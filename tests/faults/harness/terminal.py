@@ -113,6 +113,22 @@ class Terminal:
         """The settings of the terminal line: echo, canonical input, …"""
         return termios.tcgetattr(self._side)
 
+    def styles(self, word: str) -> list[tuple[str, str, bool]]:
+        """Colours and boldness along the first line that holds ``word``: where the focus is."""
+        with self._lock:
+            for number, line in enumerate(self._screen.display):
+                if word in line:
+                    row = self._screen.buffer[number]
+                    cells = (row[column] for column in range(self._screen.columns))
+                    return [(cell.fg, cell.bg, cell.bold) for cell in cells]
+        return []
+
+    def move_to(self, word: str, key: str) -> None:
+        """Presses ``key`` and waits until the line of ``word`` shows that the focus came there."""
+        before = self.styles(word)
+        self.press(key)
+        self.wait_for(lambda _: self.styles(word) != before)
+
     def press(self, *keys: str) -> None:
         """Types keys by name ("enter", "down") or letters as they are."""
         for key in keys:
