@@ -49,7 +49,10 @@ class DsmanagerApp(App[None]):
         ),
     ]
 
-    CSS = "ToastRack { dock: top; align: right top; margin-top: 3; }"
+    CSS = """
+    ToastRack { dock: top; align: right top; margin-top: 3; }
+    Toast { width: auto; min-width: 30; max-width: 95%; }
+    """
 
     def __init__(
         self,

@@ -81,6 +81,8 @@ class LibraryScreen(Screen[None]):
         self.table = Table(self.view)
         self.headings = Headings(self.view)
         self.jobs_pane = _Jobs()
+        self.lines = {name: Line(id=name) for name in ("top", "remote", "status", "filter-error")}
+        self.footer = Footer(id="footer")
         self._versions = (-1, -1)
         self._shown_at_s = 0.0
         self.take_rows()
@@ -93,8 +95,8 @@ class LibraryScreen(Screen[None]):
         return self.app
 
     def compose(self) -> ComposeResult:
-        yield Line(id="top")
-        yield Line(id="remote")
+        yield self.lines["top"]
+        yield self.lines["remote"]
         yield self.headings
         yield self.table
         with Horizontal(id="filter-bar"):
@@ -102,10 +104,10 @@ class LibraryScreen(Screen[None]):
             yield Input(
                 id="filter", placeholder="digit  coco/*  state:not-built  size>1g  in:built"
             )
-            yield Line(id="filter-error")
+            yield self.lines["filter-error"]
         yield self.jobs_pane
-        yield Line(id="status")
-        yield Footer(id="footer")
+        yield self.lines["status"]
+        yield self.footer
 
     def on_mount(self) -> None:
         self.sample()
@@ -149,11 +151,11 @@ class LibraryScreen(Screen[None]):
             return
         width = self.size.width
         top, remote = top_words(self.model, width, is_read_only=self.own_app.is_read_only)
-        self.query_one("#top", Line).show(top)
-        self.query_one("#remote", Line).show(remote)
-        self.query_one("#status", Line).show(row_words(self.model, self.view, width))
+        self.lines["top"].show(top)
+        self.lines["remote"].show(remote)
+        self.lines["status"].show(row_words(self.model, self.view, width))
         is_in_jobs = self.focused is self.jobs_pane
-        self.query_one(Footer).show(
+        self.footer.show(
             self.own_app.keys, self.view.chosen if not is_in_jobs else (), self.facts(), is_in_jobs
         )
 
@@ -335,7 +337,7 @@ class LibraryScreen(Screen[None]):
 
     def _apply_filter(self, text: str) -> None:
         self.view.set_filter(text)
-        error = self.query_one("#filter-error", Line)
+        error = self.lines["filter-error"]
         error.display = bool(self.view.filter_error)
         error.show(Content(plain(self.view.filter_error or "")))
         self.table.rows_changed("order")

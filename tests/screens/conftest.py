@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dsmanager.refs import Ref
 from dsmanager.screens.app import DsmanagerApp
 from dsmanager.screens.model import Model
 from dsmanager.screens.rows import Row, encoded
-from dsmanager.settings import Settings
+from dsmanager.settings import RemoteConfig, Settings, add_remote
 
 SHA = "a" * 64
 
@@ -52,6 +53,16 @@ def settings(tmp_path: Path) -> Settings:
         manifest=data_dir / "datasets.json",
         working_dir=tmp_path,
     )
+
+
+@pytest.fixture
+def with_remote(
+    settings: Settings, remote_config: RemoteConfig, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """The same with a remote on a real server, in the config file that jobs read, too."""
+    monkeypatch.setenv("DSMANAGER_CONFIG", str(settings.config_file))
+    add_remote(settings.config_file, remote_config)
+    return replace(settings, remotes={remote_config.name: remote_config})
 
 
 @pytest.fixture
@@ -126,20 +137,19 @@ class Driver:
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:
-        names = {" ": "space", "_": "underscore", "/": "slash", ":": "colon", ">": "greater_than_sign",
-                 "-": "minus", "*": "asterisk", "=": "equals_sign"}  # fmt: skip
+        names = {" ": "space", ":": "colon", ">": "greater_than_sign", "-": "minus"}
         for letter in text:
             await self.pilot.press(names.get(letter, letter))
         await self.pilot.pause()
 
-    async def sees(self, *words: str, timeout_s: float = 30) -> None:
+    async def sees(self, *words: str, timeout_s: float = 20) -> None:
         until_s = time.monotonic() + timeout_s
         while not all(word in self.text for word in words):
             missing = [word for word in words if word not in self.text]
             assert time.monotonic() < until_s, f"{missing} is not on the screen:\n{self.text}"
             await self.pilot.pause(0.02)
 
-    async def holds(self, what: Callable[[], bool], words: str, timeout_s: float = 30) -> None:
+    async def holds(self, what: Callable[[], bool], words: str, timeout_s: float = 20) -> None:
         until_s = time.monotonic() + timeout_s
         while not what():
             assert time.monotonic() < until_s, f"{words}; the screen:\n{self.text}"
@@ -161,7 +171,7 @@ def drive() -> Iterator[Callable[..., None]]:
         async def main() -> None:
             app = DsmanagerApp(settings, **options)
             models.append(app.model)
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=size, notifications=True) as pilot:
                 await pilot.pause()
                 await steps(Driver(app, pilot))
 
