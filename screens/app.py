@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
@@ -106,9 +106,10 @@ class DsmanagerApp(App[None]):
     def _end(self, return_code: int) -> None:
         """Ends and restores the terminal; a terminal that is gone cannot keep it from ending."""
         self.model.stop()
-        watchdog = threading.Timer(_MUST_END_WITHIN_S, os._exit, (return_code,))
-        watchdog.daemon = True
-        watchdog.start()
+        if not self.is_headless:
+            watchdog = threading.Timer(_MUST_END_WITHIN_S, os._exit, (return_code,))
+            watchdog.daemon = True
+            watchdog.start()
         self.exit(return_code=return_code)
 
     async def action_quit(self) -> None:
@@ -226,7 +227,3 @@ class DsmanagerApp(App[None]):
 
     def _remember_theme(self) -> None:
         write_theme(self.model.settings, self.theme)
-
-    @property
-    def bindings_by_action(self) -> Mapping[str, str]:
-        return self.keys
