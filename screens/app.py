@@ -45,7 +45,7 @@ class DsmanagerApp(App[None]):
         *(
             Binding(action.key, f"do('{action.id}')", action.verb, show=False, id=action.id)
             for action in actions.ACTIONS
-            if action.area == "Program" and action.id != "quit"
+            if action.area == "Program"
         ),
     ]
 

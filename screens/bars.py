@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from textual import events
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from dsmanager.screens.actions import ACTIONS, Action, Facts, footer_words, key_words
@@ -50,8 +52,15 @@ class Footer(Widget):
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - as every widget has it
         super().__init__(id=id)
-        self._shown: tuple[object, ...] = ()
+        self._shown: tuple[tuple[str, str, str, bool], ...] = ()
         self._content = Content("")
+
+    class Pressed(Message):
+        """An action of the footer was clicked."""
+
+        def __init__(self, action_id: str) -> None:
+            super().__init__()
+            self.action_id = action_id
 
     def show(
         self, keys: Mapping[str, str], rows: Sequence[Row], facts: Facts, is_in_jobs: bool
@@ -62,7 +71,7 @@ class Footer(Widget):
         state = []
         for action, key, verb in listed:
             can = action.why_not(rows[:_ASKED], facts) is None
-            state.append((key, verb, can))
+            state.append((action.id, key, verb, can))
             parts += [
                 (" " if parts else "", ""),
                 (key, "bold $text-accent" if can else "$text-disabled"),
@@ -75,6 +84,14 @@ class Footer(Widget):
 
     def render(self) -> Content:
         return self._content
+
+    def on_click(self, event: events.Click) -> None:
+        x = event.x
+        for action_id, key, verb, _ in self._shown:
+            if x <= len(key) + len(verb):
+                self.post_message(self.Pressed(action_id))
+                return
+            x -= len(key) + len(verb) + 2
 
 
 _ASKED = 100  # of so many rows at most the footer knows whether one fits

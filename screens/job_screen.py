@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
 
+from dsmanager.screens.actions import by_id
 from dsmanager.screens.bars import Line
 from dsmanager.screens.cells import Cell, fit
 from dsmanager.screens.jobs_pane import job_cells
@@ -103,9 +104,9 @@ class JobScreen(Screen[None]):
     """The live log of a job. Leaving it changes nothing about the job."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "Back", show=False),
-        Binding("c", "cancel", "Cancel the job", show=False, id="job-cancel"),
-        Binding("r", "retry", "Retry the job", show=False, id="job-retry"),
+        Binding("escape", "leave", "Back", show=False),
+        Binding(by_id("job-cancel").key, "cancel", "Cancel job", show=False, id="job-cancel"),
+        Binding(by_id("job-retry").key, "retry", "Retry job", show=False, id="job-retry"),
     ]
     DEFAULT_CSS = """
     JobScreen #job-title { background: $panel; text-style: bold; }

@@ -175,6 +175,10 @@ class LibraryScreen(Screen[None]):
     def chosen_by_mouse(self, event: LineList.Chosen) -> None:
         self.action_do("job-log" if event.source is self.jobs_pane else "details")
 
+    @on(Footer.Pressed)
+    def pressed_by_mouse(self, event: Footer.Pressed) -> None:
+        self.action_do(event.action_id)
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.show_bars()
 

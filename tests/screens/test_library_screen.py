@@ -11,6 +11,7 @@ import pytest
 
 from dsmanager.jobs.registry import Jobs
 from dsmanager.library.library import Library
+from dsmanager.screens.job_screen import LogFollower
 from dsmanager.screens.rows import Row
 from dsmanager.screens.snapshot import Snapshot, snapshot_path, write_snapshot
 from dsmanager.settings import RemoteConfig, Settings
@@ -225,7 +226,8 @@ def test_a_theme_is_taken_from_the_config_and_else_remembered(
 ) -> None:
     async def choose(driver: Any) -> None:
         driver.app.theme = "nord"
-        await driver.pilot.pause()
+        chosen = settings.state_dir / "screens" / "theme"
+        await driver.holds(chosen.exists, "the theme is not remembered")
 
     async def remembers(driver: Any) -> None:
         assert driver.app.theme == "nord"
@@ -286,3 +288,30 @@ def test_quitting_names_running_jobs_and_leaves_them_by_default(
 
     drive(settings, steps, size=(120, 40))
     assert jobs.get(job.id).state == "cancelled"
+
+
+def test_the_mouse_moves_sorts_and_presses(drive: Drive, settings: Settings) -> None:
+    async def steps(driver: Any) -> None:
+        await driver.sees("cherry")
+        await driver.pilot.click("#table", offset=(5, 1))
+        await driver.sees("banana:1.0.0: not-cached")
+        await driver.pilot.click("#headings", offset=(26, 0))
+        await driver.sees("Version ▲")
+        await driver.pilot.click("#footer", offset=(driver.text.splitlines()[-1].find("Help"), 0))
+        await driver.sees("Esc closes")
+
+    drive(settings, steps)
+
+
+def test_a_log_is_followed_and_shown_as_plain_text(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    follower = LogFollower(log)
+    assert not follower.read()
+    log.write_bytes(b"one\n\x1b[31mtwo\r\nprogress 1%\rprogress 2%\nhal")
+    assert follower.read()
+    assert follower.lines == ["one", "\ufffd[31mtwo", "progress 2%"]
+    assert not follower.read()
+    with log.open("ab") as file:
+        file.write(b"f [b]line\n")
+    assert follower.read()
+    assert follower.lines[-1] == "half [b]line"
