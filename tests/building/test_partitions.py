@@ -163,7 +163,7 @@ def test_what_a_helper_raises_is_told(bench: Any, parted: Parted) -> None:
 
 def test_a_killed_helper_is_told_and_what_is_finished_stays(bench: Any, parted: Parted) -> None:
     body = f"""
-            if "helper" in pathlib.Path("/proc/self/cmdline").read_text():
+            if "helping" in pathlib.Path("/proc/self/cmdline").read_text():
                 if first == 20 and not os.path.exists({str(parted.folder / "once")!r}):
                     pathlib.Path({str(parted.folder / "once")!r}).touch()
                     os.kill(os.getpid(), signal.SIGKILL)
