@@ -61,6 +61,14 @@ class _Jobs(JobsPane):
     ]
 
 
+class _FilterInput(Input):
+    """Filters as it is typed into: at once, so that letter and rows are drawn in one frame."""
+
+    def watch_value(self, value: str) -> None:
+        if self.is_mounted and isinstance(self.screen, LibraryScreen):
+            self.screen.filter_changed(value)
+
+
 class LibraryScreen(Screen[None]):
     """Built · Cached · Remote."""
 
@@ -101,7 +109,7 @@ class LibraryScreen(Screen[None]):
         yield self.table
         with Horizontal(id="filter-bar"):
             yield Static("Filter", markup=False)
-            yield Input(
+            yield _FilterInput(
                 id="filter", placeholder="digit  coco/*  state:not-built  size>1g  in:built"
             )
             yield self.lines["filter-error"]
@@ -124,7 +132,7 @@ class LibraryScreen(Screen[None]):
         if rows_version != self.model.rows_version:
             line_on_screen = self.view.cursor - self.table.scroll_offset.y
             self.take_rows()
-            self.table.rows_changed("rows")
+            self.table.lines_changed()
             self.table.scroll_to(
                 y=max(self.view.cursor - line_on_screen, 0), animate=False, force=True
             )
@@ -294,7 +302,8 @@ class LibraryScreen(Screen[None]):
     def _rearrange(self, change: Callable[[], None]) -> None:
         change()
         self.headings.refresh()
-        self.table.rows_changed("order")
+        self.table.lines_changed()
+        self.show_bars()
 
     @on(Headings.Sort)
     def sort_by_mouse(self, event: Headings.Sort) -> None:
@@ -310,7 +319,8 @@ class LibraryScreen(Screen[None]):
         """Puts the cursor on a dataset, whatever the filter."""
         self.view.go_to(ref)
         self._filter_shown(self.view.filter_text)
-        self.table.rows_changed("order")
+        self.table.lines_changed()
+        self.show_bars()
         self.table.focus()
 
     # the filter
@@ -334,17 +344,17 @@ class LibraryScreen(Screen[None]):
         self.query_one("#filter-bar").set_class(bool(text), "-shown")
         self.query_one("#filter", Input).value = text
 
-    @on(Input.Changed, "#filter")
-    def filter_changed(self, event: Input.Changed) -> None:
-        if event.value != self.view.filter_text:
-            self._apply_filter(event.value)
+    def filter_changed(self, text: str) -> None:
+        if text != self.view.filter_text:
+            self._apply_filter(text)
 
     def _apply_filter(self, text: str) -> None:
         self.view.set_filter(text)
         error = self.lines["filter-error"]
         error.display = bool(self.view.filter_error)
         error.show(Content(plain(self.view.filter_error or "")))
-        self.table.rows_changed("order")
+        self.table.lines_changed()
+        self.show_bars()
 
     @on(Input.Submitted, "#filter")
     def filter_submitted(self) -> None:

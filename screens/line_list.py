@@ -138,7 +138,17 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def lines_changed(self) -> None:
         """There are other lines now: draw them, with the cursor in sight."""
-        self.virtual_size = Size(self.scrollable_content_region.width, self.count)
+        region = self.scrollable_content_region
+        size = Size(region.width, self.count)
+        if (self.count > region.height) == self.show_vertical_scrollbar:
+            # Not by assignment: a layout of the whole screen for a scrollbar's sake takes a frame.
+            self.set_reactive(LineList.virtual_size, size)
+            if self.show_vertical_scrollbar:
+                self.vertical_scrollbar.window_virtual_size = self.count
+        else:
+            self.virtual_size = size
+        if self.scroll_offset.y > self.max_scroll_y:
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
         self.show_cursor()
         self.refresh()
 

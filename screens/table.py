@@ -78,14 +78,6 @@ class Table(LineList):
             if isinstance(shown, Row) and shown.ref.partition(":")[0] in touched:
                 self.refresh_line(line)
 
-    def rows_changed(self, change: str) -> None:
-        """Draws what came of a ``change``: "rows" keeps the cursor's place on the screen."""
-        if change == "rows":
-            self.lines_changed()
-            return
-        self.lines_changed()
-        self.post_message(self.Moved())
-
 
 def jobs_by_ref(jobs: Sequence[Job]) -> dict[str, Job]:
     """Active jobs by the refs that they name; a running one counts before one that waits."""
