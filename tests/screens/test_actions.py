@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from dsmanager.errors import UsageError
 from dsmanager.screens.actions import ACTIONS, AREAS, Facts, by_id, footer_words, key_words, keys_of
 from dsmanager.screens.help_screen import help_lines
 from dsmanager.screens.rows import Row
+from dsmanager.settings import Settings
 
 EVERYTHING = Facts(has_remote=True, has_rows=True)
 
@@ -110,3 +112,17 @@ def test_only_what_makes_something_new_needs_no_row() -> None:
         a.id for a in ACTIONS if a.scope in ("rows", "row") and a.why_not([], EVERYTHING) is None
     }
     assert free == {"build", "sync"}
+
+
+def test_the_config_names_keys_and_theme_and_mistakes_are_told(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+
+    def load(text: str) -> Settings:
+        config.write_text(text)
+        return Settings.load(environ={"DSMANAGER_CONFIG": str(config)}, working_dir=tmp_path)
+
+    settings = load('theme = "nord"\n[keys]\nupload = "f4"\n')
+    assert (settings.theme, settings.keys) == ("nord", {"upload": "f4"})
+    for bad in ("keys = 1", "[keys]\nupload = 4", "theme = 4"):
+        with pytest.raises(UsageError, match="keys|theme"):
+            load(bad)
