@@ -124,5 +124,5 @@ def test_the_config_names_keys_and_theme_and_mistakes_are_told(tmp_path: Path) -
     settings = load('theme = "nord"\n[keys]\nupload = "f4"\n')
     assert (settings.theme, settings.keys) == ("nord", {"upload": "f4"})
     for bad in ("keys = 1", "[keys]\nupload = 4", "theme = 4"):
-        with pytest.raises(UsageError, match="keys|theme"):
+        with pytest.raises(UsageError, match=r"keys|theme"):
             load(bad)
