@@ -112,14 +112,15 @@ class _Follower:
         self._phase = ""
 
     def result(self) -> dict[str, Any]:
-        pending = b""
+        pending, has_ended = b"", False
         with selectors.DefaultSelector() as selector:
             selector.register(self._events_fd, selectors.EVENT_READ)
             while True:
                 self._cancel.check()
                 if not selector.select(_POLL_S):
-                    if self._process.poll() is not None:  # a fork of it may hold the pipe open
+                    if has_ended:  # and all that it wrote was read; a fork may hold the pipe open
                         break
+                    has_ended = self._process.poll() is not None
                     continue
                 chunk = os.read(self._events_fd, 1 << 16)
                 if not chunk:

@@ -38,8 +38,8 @@ STATES = (
     "ok",
 )
 _MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each,
-_HEADS_IN_A_ROW = 16  # so many at once,
-_HEADS_FOR_S = 0.04  # and no more of them once this much time has gone
+_HEADS_IN_A_ROW = 8  # so many at once,
+_HEADS_FOR_S = 0.02  # and no more of them once this much time has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +373,7 @@ def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[
     """Archives of the remote by ref, from one listing.
 
     A listing tells no sha256. Objects that were seen before are known by their ETag; of others
-    16 to 100 are asked for theirs, as time permits, one request each, and remembered.
+    8 to 100 are asked for theirs, as time permits, one request each, and remembered.
     """
     refs = {entry.archive: entry.ref for entry in manifest.entries.values()}
     objects = {}

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -227,8 +228,23 @@ class Clients:
         return Access.NONE, ""
 
 
+_LISTED = ("Key", "LastModified", "ETag", "Size")
+
+
 class _Loader(botocore.loaders.Loader):
-    """Knows services by the names of their folders, and looks into that of S3 alone."""
+    """Knows services by the names of their folders, and looks into that of S3 alone.
+
+    Of the objects of a listing only what is used is parsed: there may be thousands.
+    """
+
+    def load_service_model(
+        self, service_name: str, type_name: str, api_version: str | None = None
+    ) -> Mapping[str, Any]:
+        model: dict[str, Any] = super().load_service_model(service_name, type_name, api_version)
+        if (service_name, type_name) == ("s3", "service-2"):
+            listed = model["shapes"]["Object"]
+            listed["members"] = {name: listed["members"][name] for name in _LISTED}
+        return model
 
     def list_available_services(self, type_name: str) -> list[str]:
         del type_name
