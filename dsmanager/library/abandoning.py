@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsmanager.archives.sidecar import sidecar_path
+from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, read_sidecar, sidecar_path
 from dsmanager.errors import NotFoundError, os_errors
 from dsmanager.locks import locked_if_free
 from dsmanager.refs import COMPRESSION_SUFFIXES, Ref
@@ -37,12 +37,20 @@ def abandon(library: LibraryPlaces, ref: Ref, *, is_sent: bool = True) -> None:
 
 
 def _end_upload(library: LibraryPlaces, ref: Ref) -> None:
-    """Of a multipart upload the parts go; a sidecar that went ahead of its archive goes, too."""
+    """Of a multipart upload the parts go, and so does a sidecar that went ahead of its archive.
+
+    Only this machine's own sidecar, and only while the archive that it describes is not there:
+    beside another archive it would keep everybody from downloading that one.
+    """
     try:
         archive = library.cached_path(ref)
     except NotFoundError:
         return
-    remote = library.remote
+    remote, local = library.remote, sidecar_path(archive)
     remote.forget_upload(archive.name, library.settings.state_dir / "uploads")
-    if remote.head(archive.name) is None:
-        remote.delete(sidecar_path(archive).name)
+    sidecar = read_sidecar(archive)
+    there = remote.head(archive.name)
+    if sidecar is None or (there is not None and there.holds(sidecar.size, sidecar.sha256)):
+        return
+    if remote.read_bytes(local.name, max_bytes=MAX_SIDECAR_BYTES) == local.read_bytes():
+        remote.delete(local.name)
