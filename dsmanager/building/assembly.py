@@ -18,7 +18,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
-from dsmanager.files import require_free_bytes
+from dsmanager.files import require_free_bytes, reserve
 from dsmanager.progress import Progress
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
@@ -86,16 +86,18 @@ def _copy(places: Places, bounds: tuple[int, int], path: str, progress: Progress
     """Copies framed records through one buffer."""
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     filled = waiting = 0
+    descriptors, offsets, lengths = places.frames(*bounds)
     with open(path, "wb", buffering=0) as file:
+        reserve(file.fileno(), 0, sum(lengths))
 
         def write_out() -> None:
             nonlocal filled, waiting
             file_write_all(file, buffer[:filled])
             progress.add_items(waiting)
+            progress.add_bytes(max(0, filled - waiting * FRAMING_BYTES))
             filled = waiting = 0
 
-        for descriptor, offset, length in zip(*places.frames(*bounds), strict=True):
-            progress.add_bytes(length - FRAMING_BYTES)
+        for descriptor, offset, length in zip(descriptors, offsets, lengths, strict=True):
             while length:
                 if filled == _BUFFER_BYTES or (filled and length > _BUFFER_BYTES - filled):
                     write_out()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pending", "encode", "encoded_later", "resolved", "use_threads"]
+__all__ = ["Pending", "encode", "encoded_later", "owned", "resolved", "use_threads"]
 
 _WORTH_A_THREAD_BYTES = 4096
 
@@ -37,13 +37,13 @@ _threads = 1
 _deferred: list[Pending] | None = None
 
 
-def encode(features: Any, example: Any) -> tuple[Any, list[Pending]]:
-    """What TFDS's ``features`` make of an example, and the values in it that are to come."""
+def encode(encoder: Callable[[Any], Any], example: Any) -> tuple[Any, list[Pending]]:
+    """What ``encoder`` makes of an example, and the values in it that are to come."""
     global _deferred
     pending: list[Pending] = []
     _deferred = pending
     try:
-        return features.encode_example(example), pending
+        return encoder(example), pending
     finally:
         _deferred = None
 
@@ -66,6 +66,17 @@ def resolved(value: Any) -> Any:
         return {key: resolved(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [resolved(inner) for inner in value]
+    return value
+
+
+def owned(value: Any) -> Any:
+    """The same example with copies of its arrays, which the builder may change meanwhile."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, dict):
+        return {key: owned(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [owned(inner) for inner in value]
     return value
 
 

@@ -48,6 +48,8 @@ def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
     features = _features(serializer.example_specs)
     if features is None:
         return slow
+    if not any(isinstance(feature, _Ragged) for feature in features):
+        return _flat_serializer(features, slow)
     names = sorted((name for feature in features for name in feature.names), key=_rank)
     heads = {name: _head(name) for name in names}
     slots = {name: index for index, name in enumerate(names)}
@@ -68,6 +70,33 @@ def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
     return fast
 
 
+def _flat_serializer(
+    features: Sequence[_Feature], slow: Callable[[Any], list[bytes]]
+) -> Callable[[Any], list[bytes]]:
+    """Of features that are one entry each: they are written in their order, one after the other."""
+    fields = [
+        (feature.path[0], feature.path[1:], feature.optional, feature.make_entry)
+        for feature in sorted(features, key=lambda feature: _rank(feature.name))
+    ]
+
+    def fast(example: Any) -> list[bytes]:
+        parts: _Parts = []
+        try:
+            for first, rest, is_optional, make_entry in fields:
+                value = example[first]
+                for key in rest:
+                    value = value[key]
+                if value is not None:
+                    parts += make_entry(value)
+                elif not is_optional:
+                    raise _UnusualError
+        except _UNUSUAL:
+            return slow(example)
+        return _pieces(parts)
+
+    return fast
+
+
 def _rank(name: str) -> tuple[int, ...]:
     """The order of features: by the bytes of their names, a name after those that it begins.
 
@@ -77,10 +106,13 @@ def _rank(name: str) -> tuple[int, ...]:
 
 
 def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
-    body = [part for entry in entries if entry is not None for part in entry]
-    length = _varint(sum(map(len, body)))
+    return _pieces([part for entry in entries if entry is not None for part in entry])
+
+
+def _pieces(body: _Parts) -> list[bytes]:
+    """An example of these parts; large ones stay pieces of their own."""
     pieces: list[bytes] = []
-    small = [b"\x0a", length]
+    small = [b"\x0a", _varint(sum(map(len, body)))]
     for part in body:
         if len(part) < _LARGE_BYTES:
             small.append(part)
@@ -99,6 +131,16 @@ class _Feature:
     path: tuple[str, ...]
     encode: _Encode
     optional: bool
+    is_string: bool = False
+    """A single string: the commonest feature, and the largest."""
+
+    @property
+    def make_entry(self) -> _Encode:
+        """From a value to the whole entry, for a feature that is one entry."""
+        head, encode = _head(self.name), self.encode
+        if self.is_string:
+            return lambda value: _string_entry(head, _string(value))
+        return lambda value: _entry(head, encode(value))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,7 +157,7 @@ class _Feature:
 class _Ragged(_Feature):
     """Sequences in sequences: their values in a row, and how many each one has."""
 
-    spec: Any
+    spec: Any = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,9 +183,10 @@ def _features(specs: Any) -> list[_Feature] | None:
         if spec.sequence_rank > 1:
             shape = (None, *spec.shape[spec.sequence_rank :])
             flat = feature_lib.TensorInfo(shape=shape, dtype=spec.dtype)
-            features.append(_Ragged(name, path, _encoder(flat, dtype), False, spec))
+            features.append(_Ragged(name, path, _encoder(flat, dtype), False, spec=spec))
         else:
-            features.append(_Feature(name, path, _encoder(spec, dtype), spec.optional))
+            is_string = dtype.kind == "O" and not spec.sequence_rank and not spec.shape
+            features.append(_Feature(name, path, _encoder(spec, dtype), spec.optional, is_string))
     return features
 
 
@@ -246,6 +289,8 @@ def _items(values: Any) -> Any:
 
 
 def _string(value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
     if type(value) is np.ndarray and value.shape == () and value.dtype.kind == "O":
         value = value.item()
     if type(value) is Pending:
@@ -304,9 +349,24 @@ def _entry(head: bytes, feature: _Parts) -> _Parts:
     return [b"\x0a", _varint(len(head) + len(size) + length), head, size, *feature]
 
 
+def _string_entry(head: bytes, value: bytes) -> _Parts:
+    """The entry of one string, from the inside out: string, list, feature, entry."""
+    string = b"\x0a" + _varint(len(value))
+    content = len(string) + len(value)
+    strings = _BYTES_LIST + _varint(content) + string
+    feature = _varint(len(strings) + len(value))
+    length = _varint(len(head) + len(feature) + len(strings) + len(value))
+    start = b"".join((b"\x0a", length, head, feature, strings))
+    return [start + value] if len(value) < _LARGE_BYTES else [start, value]
+
+
 def _varint(value: int) -> bytes:
     if value < 0x80:
         return _ONE_BYTE[value]
+    if value < 1 << 14:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 1 << 21:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,17 +18,20 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from dsmanager.files import reserve
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
 
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
 
 PLACE_BYTES = 16
 _BATCH_BYTES = 4 << 20
+_WAITING_BATCHES = 4
+_MOST_AHEAD_BYTES = 128 << 20
 _BATCH_PIECES = 1000  # of one writev; the system takes 1,024
 
 
 class Spill:
-    """One file of records. It is written by a thread of its own, in batches, two at a time.
+    """One file of records. It is written by a thread of its own, in batches, a few in memory.
 
     Adding is for one thread. After :meth:`finish` any number of threads may read.
     """
@@ -36,11 +40,11 @@ class Spill:
         self._file = file
         self._places = bytearray()
         self._offsets, self._key_lengths = array("Q"), array("I")
-        self._end = 0
+        self._end = self._reserved = 0
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="spill")
-        self._writing: Future[None] | None = None
+        self._writing: deque[Future[None]] = deque()
         self.payload_bytes = 0
 
     @property
@@ -73,17 +77,27 @@ class Spill:
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""
         self._flush()
-        self._settle()
+        self._settle(0)
         self._writer.shutdown()
+        os.ftruncate(self.descriptor, self._end)  # what was reserved and not needed
 
     def _flush(self) -> None:
-        self._settle()
-        self._writing = self._writer.submit(_write_all, self.descriptor, self._batch)
+        self._settle(_WAITING_BATCHES)
+        self._writing.append(self._writer.submit(self._write, self._batch, self._end))
         self._batch, self._batch_bytes = [], 0
 
-    def _settle(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
+    def _write(self, batch: list[bytes], end: int) -> None:
+        """Writes up to ``end``; runs in the writer's thread."""
+        if end > self._reserved:
+            ahead = min(end, _MOST_AHEAD_BYTES)
+            reserve(self.descriptor, self._reserved, end + ahead - self._reserved)
+            self._reserved = end + ahead
+        _write_all(self.descriptor, batch)
+
+    def _settle(self, most: int) -> None:
+        """Waits until at most so many batches are not written."""
+        while len(self._writing) > most:
+            self._writing.popleft().result()
 
     def save(self, index: Path, fingerprint: str) -> None:
         """Writes the index, which says that the spill is complete and what it was made from."""

@@ -18,7 +18,8 @@ from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.assembly import write_shards
-from dsmanager.building.pending import Pending, encode
+from dsmanager.building.encoder import make_encoder
+from dsmanager.building.pending import Pending, encode, owned
 from dsmanager.building.serializer import make_serializer
 from dsmanager.building.spill import PLACE_BYTES, Places, Spill
 from dsmanager.errors import DsmanagerError
@@ -43,7 +44,7 @@ class Records:
         progress: Progress,
     ) -> None:
         self._serialize = make_serializer(serializer)
-        self._hasher = hashing.Hasher(split)
+        self._salted = hashing.Hasher(split)._md5
         self._keep_order = keep_order
         self._spill = spill
         self._progress = progress
@@ -55,7 +56,7 @@ class Records:
         if not pending:
             self._store(key, example)
             return
-        self._waiting.append((key, example, pending))
+        self._waiting.append((key, owned(example), pending))
         self._waiting_bytes += sum(each.size_bytes for each in pending)
         while self._waiting_bytes > _WAITING_BYTES or len(self._waiting) > _WAITING_EXAMPLES:
             self._store_first()
@@ -72,10 +73,12 @@ class Records:
 
     def _store(self, key: int | str | bytes, example: Any) -> None:
         pieces = self._serialize(example)
-        number = self._hasher.hash_key(key)
         if self._keep_order:
-            number = int(key) + _INTEGER_OFFSET
-        place = number.to_bytes(PLACE_BYTES, "big")
+            place = (int(key) + _INTEGER_OFFSET).to_bytes(PLACE_BYTES, "big")
+        else:
+            hashed = self._salted.copy()
+            hashed.update(hashing._to_bytes(key))
+            place = hashed.digest()
         self._progress.add_bytes(self._spill.add(place, ascii(key).encode(), pieces))
         self._progress.add_items()
 
@@ -89,12 +92,13 @@ def fill(
     """
     from tensorflow_datasets.core import utils
 
+    encoder = make_encoder(features)
     for number, (key, example) in enumerate(examples):
         try:
             if beside:
-                encoded, pending = encode(features, example)
+                encoded, pending = encode(encoder, example)
             else:
-                encoded, pending = features.encode_example(example), []
+                encoded, pending = encoder(example), []
         except Exception as error:
             utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
         place = number if keep_order and not isinstance(key, int) else key

@@ -1,7 +1,9 @@
-"""Our serializer and TFDS's give the same bytes, or raise the same, for whatever is encoded."""
+"""Our encoder and serializer and TFDS's give the same bytes, or raise the same, for any value."""
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 from tensorflow_datasets.core import example_serializer, features
 from tensorflow_datasets.core.features import feature as feature_lib
 
-from dsmanager.building.pending import Pending, encode, encoded_later
+from dsmanager.building.encoder import make_encoder
+from dsmanager.building.pending import Pending, encode, encoded_later, owned
 from dsmanager.building.serializer import make_serializer
 from dsmanager.loading import without_tensorflow
 
@@ -32,12 +35,15 @@ def theirs(spec: Any, example: Any) -> bytes:
     return record
 
 
+def ours(feature: Any, value: Any) -> bytes:
+    serializer = example_serializer.ExampleSerializer(feature.get_serialized_info())
+    return b"".join(make_serializer(serializer)(make_encoder(feature)(value)))
+
+
 def same(feature: Any, value: Any) -> None:
     """Encodes ``value`` and compares the bytes."""
-    encoded = feature.encode_example(value)
-    spec = feature.get_serialized_info()
-    serialize = make_serializer(example_serializer.ExampleSerializer(spec))
-    assert b"".join(serialize(encoded)) == theirs(spec, encoded)
+    expected = theirs(feature.get_serialized_info(), feature.encode_example(value))
+    assert ours(feature, value) == expected
 
 
 def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
@@ -121,9 +127,66 @@ def test_every_supported_feature_gives_tfds_bytes(data: st.DataObject) -> None:
         expected = theirs(feature.get_serialized_info(), encoded)
     except Exception:
         return  # what TFDS refuses is for the next test
-    spec = feature.get_serialized_info()
-    serialize = make_serializer(example_serializer.ExampleSerializer(spec))
-    assert b"".join(serialize(encoded)) == expected
+    assert ours(feature, value) == expected
+
+
+ODD = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(), st.binary(), st.booleans(),
+    st.lists(st.integers(), max_size=3), hnp.arrays(np.int32, (2,)), st.just({"y": 1}),
+    st.just(np.zeros((), np.int8)), st.just(np.float32(2)), st.just("a"), st.just(-2),
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in cast", "ignore:.*out-of-bound Python integers")
+@checked
+@given(st.data())
+def test_any_value_of_a_plain_feature_gives_what_tfds_gives(data: st.DataObject) -> None:
+    plain, _ = data.draw(leaves())
+    dtype = data.draw(st.sampled_from([*NUMBERS, np.dtype(object)]))
+    tensor = features.Tensor(shape=data.draw(st.sampled_from([(), (2,)])), dtype=dtype.type)
+    feature = features.FeaturesDict({"x": data.draw(st.sampled_from([plain, tensor]))})
+    value = {"x": data.draw(ODD), **data.draw(st.sampled_from([{}, {}, {"more": 1}]))}
+    try:
+        with np.errstate(all="ignore"):
+            expected = theirs(feature.get_serialized_info(), feature.encode_example(value))
+    except Exception as error:
+        with pytest.raises(type(error)), np.errstate(all="ignore"):
+            ours(feature, value)
+        return
+    with np.errstate(all="ignore"):
+        assert ours(feature, value) == expected
+
+
+def test_an_error_names_the_feature_as_tfds_does() -> None:
+    inner = features.FeaturesDict({"label": features.ClassLabel(names=["a"])})
+    feature = features.FeaturesDict({"inner": inner, "text": features.Text()})
+    said = []
+    for encode_example in (feature.encode_example, make_encoder(feature)):
+        with pytest.raises(ValueError, match="greater than configured") as caught:
+            encode_example({"inner": {"label": 7}, "text": "x"})
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert 'with name "inner"' in said[0]
+    assert 'with name "label"' in said[0]
+
+
+def test_an_image_in_a_file_is_read_from_where_the_file_stands(tmp_path: Path) -> None:
+    feature = features.FeaturesDict({"image": features.Image()})
+    path = tmp_path / "image"
+    path.write_bytes(b"skipped, then content")
+
+    def at(file: Any) -> Any:
+        file.seek(14)
+        return file
+
+    with open(path, "rb") as first, open(path, "rb") as second:
+        for one, two in [
+            (at(first), at(second)),
+            (at(io.BytesIO(b"0" * 99)), at(io.BytesIO(b"0" * 99))),
+        ]:
+            info = feature.get_serialized_info()
+            expected = theirs(info, feature.encode_example({"image": one}))
+            assert ours(feature, {"image": two}) == expected
 
 
 @checked
@@ -140,12 +203,7 @@ def test_tensors_of_every_dtype_give_tfds_bytes(made: tuple[Any, Any]) -> None:
 def test_values_that_do_not_fit_raise_what_tfds_raises(dtype: Any, data: st.DataObject) -> None:
     shape = data.draw(st.sampled_from([(), (2,), (None, 2)]))
     spec = {"x": feature_lib.TensorInfo(shape=shape, dtype=dtype.type)}
-    odd = st.one_of(
-        st.none(), st.integers(), st.floats(), st.text(), st.binary(), st.booleans(),
-        st.lists(st.integers(), max_size=3), hnp.arrays(np.int32, (2,)), st.just({"y": 1}),
-        st.just(np.zeros((), np.int8)), st.just(np.float32(2)),
-    )  # fmt: skip
-    example = {"x": data.draw(odd)}
+    example = {"x": data.draw(ODD)}
     serialize = make_serializer(example_serializer.ExampleSerializer(spec))
     try:
         with np.errstate(all="ignore"):
@@ -188,6 +246,14 @@ def test_features_named_alike_stand_in_the_order_of_bytes() -> None:
     same(feature, {"a": [[1], [], [2, 3]], **dict.fromkeys(names, 1)})
 
 
+def test_arrays_that_wait_are_copies() -> None:
+    array = np.zeros(3, np.int64)
+    waiting = owned({"x": array, "more": [array, b"bytes"]})
+    array[:] = 7
+    assert waiting["x"].tolist() == waiting["more"][0].tolist() == [0, 0, 0]
+    assert waiting["more"][1] == b"bytes"
+
+
 def test_what_is_to_come_is_waited_for_wherever_it_is() -> None:
     class Late:
         nbytes = 1 << 20
@@ -203,7 +269,7 @@ def test_what_is_to_come_is_waited_for_wherever_it_is() -> None:
                 "films": [[encoded_later(bytes, Late())], []],
             }
 
-    encoded, pending = encode(Feature(), None)
+    encoded, pending = encode(Feature().encode_example, None)
     assert all(type(each) is Pending for each in pending)
     assert len(pending) == 3
     string = np.object_

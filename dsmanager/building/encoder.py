@@ -1,0 +1,107 @@
+"""Examples as a builder yields them, as what the serializer takes: TFDS's encoding, decided once.
+
+TFDS looks at every value of every example in the most general way. Here a plain value of a common
+feature (text, bytes, a number, a file object that holds an image, an array as the feature wants it)
+goes the short way; every other value goes to TFDS's own feature, whose conversions and errors
+therefore stay.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tensorflow_datasets.core import features as feature_lib
+from tensorflow_datasets.core import utils
+
+__all__ = ["make_encoder"]
+
+_Encode = Callable[[Any], Any]
+
+
+def make_encoder(features: Any) -> _Encode:
+    """A function that gives what ``features.encode_example`` gives, and raises what it raises."""
+    whole: _Encode = features.encode_example
+    if type(features) is not feature_lib.FeaturesDict:
+        return whole
+    fields = [(name, feature, _encoder(feature)) for name, feature in features.items()]
+    names = {name for name, _, _ in fields}
+
+    def encode(example: Any) -> Any:
+        if type(example) is not dict or example.keys() != names:
+            return whole(example)
+        encoded = {}
+        for name, feature, encode_value in fields:
+            try:
+                encoded[name] = encode_value(example[name])
+            except Exception as error:
+                utils.reraise(error, prefix=f'In <{type(feature).__name__}> with name "{name}":\n')
+        return encoded
+
+    return encode
+
+
+def _encoder(feature: Any) -> _Encode:
+    kind = type(feature)
+    if kind is feature_lib.FeaturesDict:
+        return make_encoder(feature)
+    if kind is feature_lib.Image:
+        return _image_encoder(feature)
+    general: _Encode = feature.encode_example
+    if kind not in (feature_lib.Tensor, feature_lib.Scalar, feature_lib.Text):
+        return general
+    info, stored = feature.get_tensor_info(), feature.get_serialized_info()
+    if isinstance(stored, dict) or stored != info:  # beside its shape, or as bytes
+        return general
+    if info.optional or getattr(feature, "encoder", None):
+        return general
+    dtype, shape = np.dtype(info.np_dtype), tuple(info.shape)
+    return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)
+
+
+def _image_encoder(feature: Any) -> _Encode:
+    general: _Encode = feature.encode_example
+
+    def encode(value: Any) -> Any:
+        if type(value) is bytes:
+            return value
+        if type(value) in (io.BytesIO, io.BufferedReader):
+            return value.read()
+        return general(value)
+
+    return encode
+
+
+def _scalar_encoder(feature: Any, dtype: np.dtype[Any]) -> _Encode:
+    """Plain values stay as they are: the serializer knows how they are stored."""
+    general: _Encode = feature.encode_example
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = int(limits.min), int(limits.max)
+        return lambda value: (
+            value if type(value) is int and low <= value <= high else general(value)
+        )
+    plain = {"O": (str, bytes), "b": (bool,), "f": (float,)}.get(dtype.kind, ())
+    if dtype == np.float16:
+        plain = ()  # rounded once, by TFDS
+    return lambda value: value if type(value) in plain else general(value)
+
+
+def _array_encoder(feature: Any, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> _Encode:
+    general: _Encode = feature.encode_example
+
+    def encode(value: Any) -> Any:
+        if (
+            type(value) is np.ndarray
+            and value.dtype == dtype
+            and value.ndim == len(shape)
+            and all(
+                expected in (None, size) for size, expected in zip(value.shape, shape, strict=True)
+            )
+        ):
+            return value
+        return general(value)
+
+    return encode
