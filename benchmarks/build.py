@@ -1,9 +1,10 @@
 """Building ImageNet-like JPEG against TFDS's own ``download_and_prepare`` with TensorFlow.
 
 Run it as ``python benchmarks/build.py [--images 10000] [--rounds 5] [--folder DIR]``. The photos of
-the sample beside the project are repeated under distinct keys. Of TFDS only the call is timed, of
-dsmanager all of a build: the child process, the records read again, the flush to disk. Every shard
-must be the same, byte for byte, else the numbers mean nothing.
+the sample beside the project are repeated under distinct keys. The same call is timed on both
+sides, ``download_and_prepare``; and so is the whole: of TFDS a process that makes the call and a
+flush to disk, of dsmanager a build with its child process, the records read again and the flush.
+Every shard must be the same, byte for byte, else the numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.timing import verdict
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
-from dsmanager.files import move_tree_into_place, remove_path
+from dsmanager.files import flush_tree, move_tree_into_place, remove_path
 from dsmanager.progress import CancelToken, Progress
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
@@ -82,9 +83,52 @@ print("seconds", time.perf_counter() - started_s)
 """
 
 
+# What the child of a build does, with the same call timed.
+OURS = """
+import pathlib, sys, time
+import tensorflow_datasets as tfds
+from dsmanager.building import generate
+from dsmanager.progress import Progress
+
+home, data_dir = sys.argv[1:]
+call = tfds.core.DatasetBuilder.download_and_prepare
+
+def timed(*arguments, **options):
+    started_s = time.perf_counter()
+    call(*arguments, **options)
+    print("seconds", time.perf_counter() - started_s)
+
+tfds.core.DatasetBuilder.download_and_prepare = timed
+pathlib.Path(data_dir, "downloads").mkdir(parents=True)
+generate.build({
+    "origin": "path", "name": "photos", "file": home + "/photos.py", "stage": data_dir,
+    "config": None, "download_dir": data_dir + "/downloads",
+    "partial_dir": data_dir + "/downloads/partial", "manual_dir": None, "fresh_downloads": False,
+    "old_urls": [], "register_checksums": False, "max_examples": None, "workers": 2,
+    "verify": True, "file_format": "tfrecord",
+}, Progress())
+"""
+
+
 def with_tfds(home: Path, data_dir: Path) -> float:
+    return call(TFDS, home, data_dir)
+
+
+def with_ours(home: Path, data_dir: Path) -> float:
+    return call(OURS, home, data_dir)
+
+
+def whole_tfds(home: Path, data_dir: Path) -> float:
+    started_s = time.perf_counter()
+    call(TFDS, home, data_dir)
+    flush_tree(data_dir)
+    return time.perf_counter() - started_s
+
+
+def call(code: str, home: Path, data_dir: Path) -> float:
+    """Seconds of the one call, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", TFDS, str(home), str(data_dir)],
+        [sys.executable, "-c", code, str(home), str(data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -94,7 +138,7 @@ def with_tfds(home: Path, data_dir: Path) -> float:
     return float(done.stdout.rpartition("seconds")[2])
 
 
-def with_dsmanager(home: Path, data_dir: Path) -> float:
+def whole_ours(home: Path, data_dir: Path) -> float:
     started_s = time.perf_counter()
     stage = data_dir / "stage"
     stage.mkdir(parents=True)
@@ -134,10 +178,15 @@ def main() -> None:
     if not PHOTOS.is_dir():
         print(f"  the photos are not at {PHOTOS}: no comparison")
         return
-    contenders = {"TFDS": with_tfds, "dsmanager": with_dsmanager}
+    contenders = {
+        "TFDS, the call": with_tfds,
+        "dsmanager, the call": with_ours,
+        "TFDS, all": whole_tfds,
+        "dsmanager, all": whole_ours,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        folder = Path(temporary)
         home = folder / "photos"
         home.mkdir()
         code = BUILDER.format(photos=str(PHOTOS), images=arguments.images)
@@ -147,13 +196,16 @@ def main() -> None:
                 remove_path(folder / contender)
                 os.sync()
                 seconds[contender].append(run(home, folder / contender))
-            require_equal(folder / "TFDS", folder / "dsmanager")
+            for name in list(contenders)[1:]:
+                require_equal(folder / "TFDS, the call", folder / name)
     found = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"\nBuild, {arguments.images:,} JPEG images")
     for contender, median_s in found.items():
         rate = arguments.images / median_s
         print(f"  {contender:<28} {median_s:8.3f} s  {rate:7.0f} images/s", seconds[contender])
-    verdict("against download_and_prepare", found["TFDS"] / found["dsmanager"], 4)
+    for what in ("the call", "all"):
+        ratio = found[f"TFDS, {what}"] / found[f"dsmanager, {what}"]
+        verdict(f"against TFDS, {what}", ratio, 4)
 
 
 if __name__ == "__main__":
