@@ -19,42 +19,47 @@ from dsmanager.errors import CancelledError, DsmanagerError, ExitCode, UsageErro
 
 __all__ = ["main"]
 
-VERBS = (
-    "list",
-    "info",
-    "build",
-    "new",
-    "package",
-    "verify",
-    "extract",
-    "upload",
-    "download",
-    "sync",
-    "load",
-    "rm",
-    "gc",
-    "manifest",
-    "remote",
-    "config",
-    "doctor",
-    "demo",
-    "jobs",
-    "attach",
-    "cancel",
-    "retry",
-)
+VERBS = {
+    "list": "Show what is built, cached, remote or recorded.",
+    "info": "Show splits, features, sizes, files, licence and provenance.",
+    "build": "Build datasets with their TFDS builders.",
+    "new": "Scaffold ./NAME/: a builder with its test and dummy data.",
+    "package": "Pack what is built as archives, and record them.",
+    "verify": "Verify archives and builds against every record of them.",
+    "extract": "Unpack cached archives, verifying every byte.",
+    "upload": "Send cached archives with their sidecars to the remote.",
+    "download": "Fetch archives from the remote into the cache, verified.",
+    "sync": "Bring this machine to what the manifest records, or push to it.",
+    "load": "Open a dataset, fetching it where needed, and show examples.",
+    "rm": "Remove datasets from the places that you name; shows them first.",
+    "gc": "Remove what dead processes left, here and on the remote.",
+    "manifest": "Record, show, import, export and share the manifest.",
+    "remote": "Add, list, check and serve remotes.",
+    "config": "Show the settings in force, and where they come from.",
+    "doctor": "Check packages, folders, space, settings and remotes.",
+    "demo": "Take a dataset through its whole life, and show what happened.",
+    "jobs": "Show jobs, newest first.",
+    "attach": "Follow a job until it ends; Ctrl-C leaves it running.",
+    "cancel": "Stop jobs and take away what they had begun.",
+    "retry": "Start an ended job again.",
+}
+"""What each verb does, in a line: the program's help is shown without importing any of them."""
 
 
 class _Verbs(TyperGroup):
     """Imports a verb when it is asked for: a command pays for its own options alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS and cmd_name not in self.commands:
             self.commands[cmd_name] = _command(cmd_name)
         return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
