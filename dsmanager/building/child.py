@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import builtins
 import ctypes
-import errno
 import json
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from dsmanager.errors import DsmanagerError, NoSpaceError, from_os_error
+from dsmanager.parallel.failures import described
 from dsmanager.progress import Progress
-from dsmanager.text import plain, redact
 
-__all__ = ["described", "end_at_parents_death", "main", "refuse_input"]
+__all__ = ["main"]
 
 _SAMPLE_S = 0.2
 _PR_SET_PDEATHSIG = 1
-_MAX_MESSAGE_LETTERS = 500
 
 
 def main() -> NoReturn:
@@ -36,25 +32,23 @@ def main() -> NoReturn:
         os.set_inheritable(descriptor, False)
     request = json.loads(_read_line(request_fd))
     _end_with_parent(request_fd, events_fd, request["parent_pid"])
-    builtins.input = refuse_input
     events = _Events(events_fd)
     try:
-        events.send({"result": _run(request, events.progress)})
+        events.send({"result": _run(request, events)})
     except BaseException as error:
         traceback.print_exc()
-        events.send({"error": described(error)})
+        events.send({"error": described(error, "the builder failed")})
     sys.stdout.flush()
     os._exit(0)  # threads that a builder left running must not keep the process
 
 
-def _run(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _run(request: dict[str, Any], events: _Events) -> dict[str, Any]:
     from dsmanager.building import generate
 
-    verbs: dict[str, Callable[..., dict[str, Any]]] = {
-        "build": generate.build,
-        "describe": generate.describe,
-    }
-    return verbs[request["verb"]](request, progress)
+    builtins.input = generate.refuse_input
+    if request["verb"] == "describe":
+        return generate.describe(request, events.progress)
+    return generate.build(request, events.progress, when_loaded=events.start_sampling)
 
 
 class _Events:
@@ -66,6 +60,8 @@ class _Events:
         self._lock = threading.Lock()
         self._sent: list[Any] = []
         self._closed = threading.Event()
+
+    def start_sampling(self) -> None:
         threading.Thread(target=self._sample, daemon=True).start()
 
     def send(self, event: dict[str, Any]) -> None:
@@ -108,7 +104,7 @@ def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
 
     The kernel tells (Linux) and so does the end of the request's pipe (everywhere).
     """
-    end_at_parents_death(parent_pid)
+    _end_at_parents_death(parent_pid)
     child_pid = os.getpid()
     if os.fork():
         os.close(request_fd)
@@ -124,7 +120,7 @@ def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
         _kill_session()
 
 
-def end_at_parents_death(parent_pid: int) -> None:
+def _end_at_parents_death(parent_pid: int) -> None:
     """Where the kernel can tell (Linux), this process ends with the one that started it."""
     _signal_at_parents_death(signal.SIGKILL)
     if os.getppid() != parent_pid:
@@ -139,47 +135,6 @@ def _signal_at_parents_death(number: signal.Signals) -> None:
 
 def _kill_session(*_: object) -> None:
     os.killpg(0, signal.SIGKILL)
-
-
-def refuse_input(prompt: object = "") -> str:
-    raise DsmanagerError(f"the builder asks for an answer, and nobody is there: {prompt}")
-
-
-def described(error: BaseException) -> dict[str, Any]:
-    """An error as plain values: ours as it is, any other by its type and the last line it says."""
-    for cause in _causes(error):
-        if isinstance(cause, DsmanagerError):
-            kind = next(
-                base for base in type(cause).__mro__ if base.__module__ == "dsmanager.errors"
-            )
-            return _event(kind.__name__, cause.message, cause.hint)
-    full = (errno.ENOSPC, errno.EDQUOT)
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno in full:
-            ours = from_os_error(cause, "build")
-            return _event(NoSpaceError.__name__, ours.message, ours.hint)
-    hint = None
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        wanted = "'dsmanager[tf]'" if package == "tensorflow" else package
-        hint = f"install what the builder needs: pip install {wanted}"
-    return _event("DsmanagerError", f"the builder failed: {type(error).__name__}: {error}", hint)
-
-
-def _event(kind: str, message: str, hint: str | None) -> dict[str, Any]:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    text = plain(redact(" ".join(lines)))
-    if len(text) > _MAX_MESSAGE_LETTERS:
-        half = _MAX_MESSAGE_LETTERS // 2
-        text = f"{text[:half]} … {text[-half:]}"
-    return {"kind": kind, "message": text, "hint": hint}
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """``error`` and what it was raised from, outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from dsmanager.progress import Progress
 from dsmanager.refs import Ref
 from dsmanager.text import plain
 
-__all__ = ["build", "construct", "describe"]
+__all__ = ["build", "construct", "describe", "refuse_input"]
 
 _FORM = 1  # of the files of a partition
 
@@ -51,27 +53,38 @@ def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     }
 
 
-def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Builds one config below ``request["stage"]``; nothing else but the downloads is written."""
+def build(
+    request: dict[str, Any], progress: Progress, when_loaded: Callable[[], None]
+) -> dict[str, Any]:
+    """Builds one config below ``request["stage"]``; nothing else but the downloads is written.
+
+    ``when_loaded`` may start the first thread: before it this process forks.
+    """
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
     _check_features(builder)
     pending.use_threads(request["workers"])
-    partitions = _partitions(request, builder, cls, progress)
-    seams.use_writer(progress, partitions)
-    try:
+    with _partitions(request, builder, cls, progress) as partitions:
+        when_loaded()
+        seams.use_writer(progress, partitions)
         return _build(request, builder, cls, progress) | {"kept": str(partitions.folder)}
-    finally:
-        partitions.remove_if_useless()
 
 
-def construct(request: dict[str, Any], progress: Progress) -> Any:
-    """The builder of a request, ready to make partitions."""
-    return _construct(_load(request, progress), request["config"], request["stage"])
+def construct(setup: dict[str, Any], progress: Progress) -> Any:
+    """The builder of ``setup``, ready to make partitions; it writes nothing to their folder."""
+    builtins.input = refuse_input
+    return _construct(_load(setup, progress), setup["config"], setup["folder"])
+
+
+def refuse_input(prompt: object = "") -> str:
+    """In place of ``input``."""
+    raise DsmanagerError(f"the builder asks for an answer, and nobody is there: {prompt}")
 
 
 def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
     """Finished partitions lie where one built from the same code and config will find them."""
+    from dsmanager.builders.partitioned import PartitionedBuilder
+
     ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
     made_by = json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
     token = hashlib.sha256(made_by.encode()).hexdigest()[:8]
@@ -80,7 +93,10 @@ def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progr
     for path in leftovers(final):
         if path != folder or request["fresh_downloads"]:
             remove_path(path)
-    return Partitions(request, folder, request["workers"], progress)
+    setup = {name: request[name] for name in ("origin", "name", "file", "config")}
+    has_some = isinstance(builder, PartitionedBuilder) and request["max_examples"] is None
+    workers = request["workers"] if has_some else 1
+    return Partitions(builder, setup, folder, workers, progress)
 
 
 def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:

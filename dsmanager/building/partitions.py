@@ -1,9 +1,7 @@
 """Building partition by partition: several at a time, and those that are finished only once.
 
-A partition becomes a spill and its index in a folder that outlives an interrupted build: the index
-is written last, and holds what the partition was made from. Each is made in this process or in one
-of the helpers that are started when the work takes longer than a moment; what comes out is the
-same.
+Partitions are made in a folder that outlives an interrupted build (``partition.py``), by this
+process and helpers beside it; what comes out is the same.
 """
 
 from __future__ import annotations
@@ -11,23 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsmanager.building.helper import Helper
+from dsmanager.building.partition import CALL, part_paths, plan_path, split_stem, use_builder
 from dsmanager.building.spill import Spill
-from dsmanager.building.writer import Records, fill
-from dsmanager.files import remove_path
-from dsmanager.progress import Progress
+from dsmanager.files import is_temporary_name, remove_path, write_json
+from dsmanager.parallel.crew import Crew
+from dsmanager.progress import CancelToken, Progress
 
-__all__ = ["Partitions", "make_part", "part_paths"]
-
-_MOMENT_S = 0.3
+__all__ = ["Partitions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +33,41 @@ class _Part:
     partition: Any
     fingerprint: str
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "split": self.split,
-            "number": self.number,
-            "partition": self.partition,
-            "fingerprint": self.fingerprint,
-        }
-
 
 class Partitions:
-    """Runs the partitions of a build. ``request`` is what a helper needs to load the builder."""
+    """Runs the partitions of a build with ``builder``; ``setup`` is what loads it elsewhere.
+
+    Its helpers are forked at once where they can be: make it while this process has one thread.
+    """
 
     def __init__(
-        self, request: Mapping[str, Any], folder: Path, workers: int, progress: Progress
+        self,
+        builder: Any,
+        setup: Mapping[str, Any],
+        folder: Path,
+        workers: int,
+        progress: Progress,
     ) -> None:
-        self._request = {**request, "folder": str(folder)}
         self.folder = folder
-        self._workers = workers
         self._progress = progress
+        use_builder(builder)
+        self._crew = Crew(
+            CALL,
+            {**setup, "folder": str(folder)},
+            workers=workers,
+            fork=True,
+            progress=progress,
+            cancel=CancelToken(),  # whoever cancels a build ends its processes
+        )
+
+    def __enter__(self) -> Partitions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the helpers, and removes the folder when nothing in it is finished."""
+        self._crew.__exit__()
+        if not any(self.folder.glob("*.index")):
+            remove_path(self.folder)
 
     def spills(self, split: Any) -> list[Spill]:
         """A spill for each partition of a ``PartitionedSplit``, in their order.
@@ -69,18 +79,25 @@ class Partitions:
             for number, partition in enumerate(split.partitions)
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
+        plan = [[part.fingerprint, part.partition] for part in parts]
+        write_json(plan_path(self.folder, split.split), plan)
+        self._remove_useless(split.split, parts)
         made = {part.number: self._finished(part) for part in parts}
-        waiting = deque(part for part in parts if made[part.number] is None)
-        self._run(split.builder, waiting)
+        missing = [[part.split, part.number] for part in parts if made[part.number] is None]
+        for _ in self._crew.run(missing):
+            pass  # it lies in the folder
         return [made[part.number] or self._opened(part) for part in parts]
 
-    def remove_if_useless(self) -> None:
-        """Removes the folder when nothing in it is finished."""
-        if not any(self.folder.glob("*.index")):
-            remove_path(self.folder)
+    def _remove_useless(self, split: str, parts: Iterable[_Part]) -> None:
+        """Removes what killed processes left, and partitions of sources that have changed."""
+        useful = {plan_path(self.folder, split)}
+        useful.update(path for part in parts for path in self._paths(part))
+        for path in set(self.folder.iterdir()) - useful:
+            if is_temporary_name(path.name) or path.name.startswith(split_stem(split)):
+                remove_path(path)
 
     def _finished(self, part: _Part) -> Spill | None:
-        spill = Spill.opened(*part_paths(self.folder, part.split, part.number), part.fingerprint)
+        spill = Spill.opened(*self._paths(part), part.fingerprint)
         if spill is None or not spill.is_whole():
             return None
         self._progress.add_items(spill.count)
@@ -88,79 +105,13 @@ class Partitions:
         return spill
 
     def _opened(self, part: _Part) -> Spill:
-        spill = Spill.opened(*part_paths(self.folder, part.split, part.number), part.fingerprint)
+        spill = Spill.opened(*self._paths(part), part.fingerprint)
         if spill is None:
             raise OSError(f"partition {part.number} of {part.split} is gone")
         return spill
 
-    def _run(self, builder: Any, waiting: deque[_Part]) -> None:
-        errors: list[BaseException] = []
-        is_over = threading.Event()
-        helpers = [
-            threading.Thread(target=self._help, args=(waiting, errors, is_over))
-            for _ in range(min(self._workers, len(waiting)) - 1)
-        ]
-        for helper in helpers:
-            helper.start()
-        try:
-            for part in _taken(waiting, errors):
-                make_part(builder, self.folder, part.to_json(), self._progress)
-        except BaseException:
-            waiting.clear()
-            raise
-        finally:
-            is_over.set()
-            for helper in helpers:
-                helper.join()
-        if errors:
-            raise errors[0]
-
-    def _help(
-        self, waiting: deque[_Part], errors: list[BaseException], is_over: threading.Event
-    ) -> None:
-        """Feeds one helper; there is none when the work is done in a moment."""
-        if is_over.wait(_MOMENT_S) or not waiting:
-            return
-        try:
-            with Helper(self._request, self._progress) as helper:
-                for part in _taken(waiting, errors):
-                    helper.run(part.to_json())
-        except BaseException as error:
-            errors.append(error)
-
-
-def make_part(builder: Any, folder: Path, part: Mapping[str, Any], progress: Progress) -> None:
-    """Makes one partition: its spill, and then the index that says that it is finished."""
-    from tensorflow_datasets.core import example_serializer
-
-    features = builder.info.features
-    path, index = part_paths(folder, part["split"], part["number"])
-    index.unlink(missing_ok=True)
-    spill = Spill(open(path, "wb+", buffering=0))  # noqa: SIM115
-    try:
-        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-        records = Records(serializer, part["split"], False, spill, progress)
-        examples = builder._generate_partition(part["split"], part["partition"])
-        fill(records, features, examples, keep_order=False, beside=False)
-        records.finish()
-        spill.save(index, part["fingerprint"])
-    finally:
-        spill.close()
-
-
-def part_paths(folder: Path, split: str, number: int) -> tuple[Path, Path]:
-    """Spill and index. The names say nothing that could be taken for a shard's."""
-    stem = f"{hashlib.sha256(split.encode()).hexdigest()[:8]}.{number:06}"
-    return folder / f"{stem}.spill", folder / f"{stem}.index"
-
-
-def _taken(waiting: deque[_Part], errors: list[BaseException]) -> Iterator[_Part]:
-    """One part after the other, shared with others; ends when somebody failed."""
-    while not errors:
-        try:
-            yield waiting.popleft()
-        except IndexError:
-            return
+    def _paths(self, part: _Part) -> tuple[Path, Path]:
+        return part_paths(self.folder, part.split, part.number, part.fingerprint)
 
 
 def _fingerprint(split: str, partition: Any) -> str:

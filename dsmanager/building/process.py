@@ -18,10 +18,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from dsmanager import errors
-from dsmanager.building.environment import child_environment
 from dsmanager.errors import DsmanagerError, NoSpaceError, os_errors
 from dsmanager.files import free_bytes
+from dsmanager.parallel.environment import child_environment
+from dsmanager.parallel.failures import raised
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = ["run_child"]
@@ -158,9 +158,7 @@ class _Follower:
         self._progress.set_items(items_done, items_total)
 
     def _error(self, kind: str, message: str, hint: str | None) -> DsmanagerError:
-        found = getattr(errors, kind, DsmanagerError)
-        error: DsmanagerError = found(message, hint=hint or self._log_hint())
-        return error
+        return raised(kind, message, hint or self._log_hint())
 
     def _death(self, return_code: int) -> DsmanagerError:
         if free_bytes(self._log_path.parent) < _ROOM_FOR_A_LOG_BYTES:

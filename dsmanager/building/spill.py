@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.files import reserve
+from dsmanager.files import reserve, temporary_path
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
 
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
@@ -108,7 +108,7 @@ class Spill:
             "payload_bytes": self.payload_bytes,
         }
         parts = (self._places, self._offsets, self._key_lengths)
-        unfinished = index.with_suffix(".new")
+        unfinished = temporary_path(index)
         with open(unfinished, "wb") as file:
             file.write(json.dumps(about).encode() + b"\n")
             for part in parts:

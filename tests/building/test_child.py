@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dsmanager.building.environment import child_environment
 from dsmanager.errors import CancelledError, DsmanagerError
+from dsmanager.parallel.environment import child_environment
 
 Write = Callable[..., Path]
 
