@@ -102,8 +102,9 @@ class LibraryPlaces:
 
     def survey(self, *, local_only: bool = False) -> Survey:
         """Presence of everything that is built, cached, remote or recorded."""
-        remote = self.remote if self.has_remote and not local_only else None
-        return survey(self.settings, self.manifest, self.memory, remote)
+        asks = self.has_remote and not local_only
+        connect = (lambda: self.remote) if asks else None
+        return survey(self.settings, self.manifest, self.memory, connect)
 
     def cached_path(self, ref: Ref) -> Path:
         """The archive of ``ref`` in the cache. Raises NotFoundError."""

@@ -7,6 +7,7 @@ before is remembered (:mod:`dsmanager.library.memory`).
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -188,27 +189,57 @@ class Survey:
     """That of ``errors`` which kept the remote from being looked at."""
 
 
-def survey(settings: Settings, manifest: Manifest, memory: Memory, remote: Remote | None) -> Survey:
+def survey(
+    settings: Settings,
+    manifest: Manifest,
+    memory: Memory,
+    connect: Callable[[], Remote] | None,
+) -> Survey:
     """Looks everywhere. An unreachable remote becomes an error of the survey.
 
-    Raises one of our errors when the data dir itself cannot be read.
+    ``connect`` gives the remote, None when there is none to look at. The remote is asked beside
+    the look at the disk, which needs about as long. Raises one of our errors when the data dir
+    itself cannot be read.
     """
     errors: list[DsmanagerError] = []
+    listing = _Listing(connect, manifest, memory) if connect is not None else None
     found_built = built_datasets(settings.data_dir, errors)
     built = {found.ref: built_presence(found) for found in found_built}
     cached = cached_archives(settings.cache_dir, manifest, memory, errors)
-    on_remote: dict[Ref, OnRemote] = {}
-    has_remote = False
+    on_remote: dict[Ref, OnRemote] | None = None
     remote_error: DsmanagerError | None = None
-    if remote is not None:
+    if listing is not None:
         try:
-            on_remote = remote_archives(remote, manifest, memory)
-            has_remote = True
+            on_remote = listing.result()
         except DsmanagerError as error:
             remote_error = error
             errors.append(error)
-    rows = joined(built, cached, on_remote, manifest, has_remote=has_remote)
+    rows = joined(built, cached, on_remote or {}, manifest, has_remote=on_remote is not None)
     return Survey(rows, tuple(errors), remote_error)
+
+
+class _Listing:
+    """The archives of a remote, asked for in a thread from the start on."""
+
+    def __init__(self, connect: Callable[[], Remote], manifest: Manifest, memory: Memory) -> None:
+        self._found: dict[Ref, OnRemote] = {}
+        self._error: BaseException | None = None
+
+        def ask() -> None:
+            try:
+                self._found = remote_archives(connect(), manifest, memory)
+            except BaseException as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=ask, name="listing", daemon=True)
+        self._thread.start()
+
+    def result(self) -> dict[Ref, OnRemote]:
+        """Waits; raises what the asking raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found
 
 
 def joined(

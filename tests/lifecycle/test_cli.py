@@ -188,3 +188,12 @@ def test_every_command_that_the_readme_shows_exists():
     shown = set(re.findall(r"(?:\$ |`)dsmanager ([a-z]+)", text))
     assert shown
     assert shown <= set(VERBS)
+
+
+def test_the_program_lists_every_verb_that_there_is():
+    from dsmanager.cli import verbs
+    from dsmanager.cli.main import VERBS
+
+    files = Path(next(iter(verbs.__path__))).glob("*.py")
+    assert {file.stem for file in files if file.stem != "__init__"} == set(VERBS)
+    assert all(len(summary) <= 66 for summary in VERBS.values())  # a line of 80 columns
