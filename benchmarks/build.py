@@ -106,7 +106,7 @@ generate.build({
     "partial_dir": data_dir + "/downloads/partial", "manual_dir": None, "fresh_downloads": False,
     "old_urls": [], "register_checksums": False, "max_examples": None, "workers": 2,
     "verify": True, "file_format": "tfrecord",
-}, Progress())
+}, Progress(), lambda: None)
 """
 
 
