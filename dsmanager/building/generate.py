@@ -63,7 +63,7 @@ def build(
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
     _check_features(builder)
-    pending.use_threads(request["workers"])
+    pending.use_threads(request["workers"] or request["cores"])
     with _partitions(request, builder, cls, progress) as partitions:
         when_loaded()
         seams.use_writer(progress, partitions)
@@ -71,9 +71,24 @@ def build(
 
 
 def construct(setup: dict[str, Any], progress: Progress) -> Any:
-    """The builder of ``setup``, ready to make partitions; it writes nothing to their folder."""
+    """The builder of ``setup``, ready to make partitions; it writes nothing to their folder.
+
+    Raises DsmanagerError when it cannot be the one that the build began with.
+    """
     builtins.input = refuse_input
-    return _construct(_load(setup, progress), setup["config"], setup["folder"])
+    if setup["file"] is not None and not (loader.CODE / setup["file"]).is_file():
+        raise DsmanagerError(
+            f"the builder's file cannot be seen: {setup['file']}",
+            hint="put it on storage that all workers share, then: dsmanager build --path FILE",
+        )
+    cls = _load(setup, progress)
+    builder = _construct(cls, setup["config"], setup["folder"])
+    if _made_by(builder, cls) != setup["made_by"]:
+        raise DsmanagerError(
+            f"the builder of {cls.name} is another one than where the build began",
+            hint="install the same dsmanager, tensorflow-datasets and builder on all machines",
+        )
+    return builder
 
 
 def refuse_input(prompt: object = "") -> str:
@@ -83,20 +98,57 @@ def refuse_input(prompt: object = "") -> str:
 
 def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
     """Finished partitions lie where one built from the same code and config will find them."""
-    from dsmanager.builders.partitioned import PartitionedBuilder
-
+    has_some = _has_partitions(request, builder)
     ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
-    made_by = json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
+    made_by = _made_by(builder, cls)
     token = hashlib.sha256(made_by.encode()).hexdigest()[:8]
     final = Path(request["download_dir"]) / f"{ref.stem}.parts"
     folder = final.with_name(f".{final.name}.{token}.tmp")
     for path in leftovers(final):
         if path != folder or request["fresh_downloads"]:
             remove_path(path)
-    setup = {name: request[name] for name in ("origin", "name", "file", "config")}
-    has_some = isinstance(builder, PartitionedBuilder) and request["max_examples"] is None
-    workers = request["workers"] if has_some else 1
-    return Partitions(builder, setup, folder, workers, progress)
+    file = request["file"]
+    if request["origin"] == "catalogue":  # which may lie elsewhere on another machine
+        file = str(Path(file).relative_to(loader.CODE))
+    return Partitions(
+        builder,
+        {
+            "origin": request["origin"],
+            "name": request["name"],
+            "file": file,
+            "config": request["config"],
+            "made_by": made_by,
+        },
+        folder,
+        workers=request["workers"] if has_some else 1,
+        cluster=request["cluster"],
+        progress=progress,
+    )
+
+
+def _has_partitions(request: dict[str, Any], builder: Any) -> bool:
+    """Whether the build runs in partitions. Raises UsageError when a cluster has nothing to do."""
+    from dsmanager.builders.partitioned import PartitionedBuilder
+
+    why_not = None
+    if not isinstance(builder, PartitionedBuilder):
+        why_not = f"{builder.name} has no partitions, and runs in one process"
+    elif builder.info.disable_shuffling:
+        why_not = f"{builder.name} keeps the order of its examples, and runs in one process"
+    elif request["max_examples"] is not None:
+        why_not = "the first examples of a split are made one after the other, in one process"
+    if why_not is not None and request["cluster"] is not None:
+        raise UsageError(
+            f"no use for a cluster: {why_not}",
+            hint=f"leave it out: dsmanager build {builder.name}",
+        )
+    return why_not is None
+
+
+def _made_by(builder: Any, cls: Any) -> str:
+    """What a partition's bytes depend on besides its description."""
+    ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
+    return json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
 
 
 def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:
@@ -140,7 +192,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
 
 def _load(request: dict[str, Any], progress: Progress) -> Any:
     seams.install(progress)
-    file = Path(request["file"]) if request["file"] else None
+    file = loader.CODE / request["file"] if request["file"] else None
     return loader.load_class(request["origin"], request["name"], file)
 
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from dsmanager.errors import UsageError
 
-__all__ = ["load_class"]
+__all__ = ["CODE", "load_class"]
 
 _PACKAGE = "user_builders"
-_DSMANAGER = Path(__file__).absolute().parents[1]
+CODE = Path(__file__).absolute().parents[2]
+"""The folder in which the package lies."""
 
 
 def load_class(origin: str, name: str, file: Path | None) -> Any:
@@ -61,7 +62,7 @@ def _only_class(classes: list[Any], file: Path) -> Any:
 
 
 def _catalogue_module(file: Path) -> str:
-    return ".".join(file.relative_to(_DSMANAGER.parent).with_suffix("").parts)
+    return ".".join(file.relative_to(CODE).with_suffix("").parts)
 
 
 def _user_module(name: str, file: Path) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dsmanager.building.spill import Spill
 from dsmanager.building.writer import Records, fill
+from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
 from dsmanager.progress import CancelToken, Progress
 
@@ -39,12 +40,18 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
     """
     from tensorflow_datasets.core import example_serializer
 
+    split, number = task
+    folder = Path(setup["folder"])
+    if not plan_path(folder, split).is_file():
+        raise DsmanagerError(
+            f"the folder of the partitions cannot be seen: {folder}",
+            hint="use a --data-dir, or a --download-dir, on storage that all workers share",
+        )
     if not _builders:
         from dsmanager.building.generate import construct
 
         use_builder(construct(setup, progress))
-    builder, folder = _builders[0], Path(setup["folder"])
-    split, number = task
+    builder = _builders[0]
     fingerprint, partition = _plan(plan_path(folder, split))[number]
     features = builder.info.features
     path, index = part_paths(folder, split, number, fingerprint)

@@ -1,7 +1,8 @@
 """Building partition by partition: several at a time, and those that are finished only once.
 
 Partitions are made in a folder that outlives an interrupted build (``partition.py``), by this
-process and helpers beside it; what comes out is the same.
+process and helpers beside it, or by the workers of a cluster that see the same folder; what comes
+out is the same.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 
 from dsmanager.building.partition import CALL, part_paths, plan_path, split_stem, use_builder
 from dsmanager.building.spill import Spill
+from dsmanager.errors import DsmanagerError
 from dsmanager.files import is_temporary_name, remove_path, write_json
+from dsmanager.parallel.cluster import ClusterCrew
 from dsmanager.parallel.crew import Crew
 from dsmanager.progress import CancelToken, Progress
 
@@ -37,7 +40,9 @@ class _Part:
 class Partitions:
     """Runs the partitions of a build with ``builder``; ``setup`` is what loads it elsewhere.
 
-    Its helpers are forked at once where they can be: make it while this process has one thread.
+    On this machine ``workers`` processes make them, and helpers are forked at once where they can
+    be: make it while this process has one thread. On a ``cluster`` its workers make them, at most
+    ``workers`` at once. Raises TemporaryError when the cluster does not answer.
     """
 
     def __init__(
@@ -45,20 +50,31 @@ class Partitions:
         builder: Any,
         setup: Mapping[str, Any],
         folder: Path,
-        workers: int,
+        *,
+        workers: int | None,
+        cluster: str | None,
         progress: Progress,
     ) -> None:
         self.folder = folder
         self._progress = progress
         use_builder(builder)
-        self._crew = Crew(
-            CALL,
-            {**setup, "folder": str(folder)},
-            workers=workers,
-            fork=True,
-            progress=progress,
-            cancel=CancelToken(),  # whoever cancels a build ends its processes
-        )
+        setup = {**setup, "folder": str(folder)}
+        cancel = CancelToken()  # never set: whoever cancels a build ends its processes
+        self._crew: Crew | ClusterCrew
+        if cluster is None:
+            self._crew = Crew(
+                CALL, setup, workers=workers or 1, fork=True, progress=progress, cancel=cancel
+            )
+        else:
+            self._crew = ClusterCrew(
+                cluster,
+                CALL,
+                setup,
+                at_once=workers,
+                label=lambda task: f"partition {task[1]} of {task[0]}",
+                progress=progress,
+                cancel=cancel,
+            )
 
     def __enter__(self) -> Partitions:
         return self
@@ -82,7 +98,8 @@ class Partitions:
         plan = [[part.fingerprint, part.partition] for part in parts]
         write_json(plan_path(self.folder, split.split), plan)
         self._remove_useless(split.split, parts)
-        made = {part.number: self._finished(part) for part in parts}
+        there = {path.name for path in self.folder.iterdir()}
+        made = {part.number: self._finished(part, there) for part in parts}
         missing = [[part.split, part.number] for part in parts if made[part.number] is None]
         for _ in self._crew.run(missing):
             pass  # it lies in the folder
@@ -96,7 +113,14 @@ class Partitions:
             if is_temporary_name(path.name) or path.name.startswith(split_stem(split)):
                 remove_path(path)
 
-    def _finished(self, part: _Part) -> Spill | None:
+    def _finished(self, part: _Part, there: Collection[str]) -> Spill | None:
+        """A partition whose index was ``there``.
+
+        No name is opened that was not: a network file system would go on for a while to say that
+        it does not exist, after another machine has made it.
+        """
+        if self._paths(part)[1].name not in there:
+            return None
         spill = Spill.opened(*self._paths(part), part.fingerprint)
         if spill is None or not spill.is_whole():
             return None
@@ -107,7 +131,10 @@ class Partitions:
     def _opened(self, part: _Part) -> Spill:
         spill = Spill.opened(*self._paths(part), part.fingerprint)
         if spill is None:
-            raise OSError(f"partition {part.number} of {part.split} is gone")
+            raise DsmanagerError(
+                f"partition {part.number} of {part.split} was made, and is not in {self.folder}",
+                hint="a cluster needs --data-dir, or --download-dir, on storage that it shares",
+            )
         return spill
 
     def _paths(self, part: _Part) -> tuple[Path, Path]:

@@ -23,6 +23,7 @@ from dsmanager.catalog.find import BuilderSource
 from dsmanager.errors import UsageError, os_errors
 from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
+from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -108,6 +109,7 @@ def build(
     register_checksums: bool = False,
     max_examples: int | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     verify: bool = True,
 ) -> StagedBuild:
     """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
@@ -115,13 +117,16 @@ def build(
     ``download_dir`` defaults to ``<data_dir>/downloads``; with ``fresh_downloads`` nothing that is
     kept there is used, and what is kept of ``old_urls`` and not fetched again goes in the end.
     ``max_examples`` is of each split, ``workers`` how many processes (default: one a core) make the
-    partitions of builders that have some.
+    partitions of builders that have some. With ``cluster``, the address of a Dask scheduler, its
+    workers make them, in ``download_dir``, which they must see.
 
     Raises what the builder's code led to, as one line with the log's path in the hint;
     TemporaryError for a source that cannot be reached, VerificationError for one that is not what
     its checksum says.
     """
     require_format(file_format)
+    if cluster is not None:
+        require_cluster(cluster)
     download_dir = (download_dir or data_dir / "downloads").absolute()
     stage = stage.absolute()
     unfinished = download_dir / Ref(source.name, config).stem
@@ -139,7 +144,9 @@ def build(
         "old_urls": list(old_urls),
         "register_checksums": register_checksums,
         "max_examples": max_examples,
-        "workers": workers or _cores(),
+        "workers": workers or (_cores() if cluster is None else None),
+        "cores": _cores(),
+        "cluster": cluster,
         "verify": verify,
         "file_format": file_format,
     }

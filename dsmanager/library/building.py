@@ -109,6 +109,7 @@ def build(
     register_checksums: bool = False,
     max_examples: int | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> BuildResult:
@@ -151,6 +152,7 @@ def build(
                 register_checksums=register_checksums,
                 max_examples=max_examples,
                 workers=workers,
+                cluster=cluster,
                 verify=verify,
                 log_path=log,
                 progress=progress,

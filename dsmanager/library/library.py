@@ -45,11 +45,15 @@ class Library(LibraryPlaces):
         register_checksums: bool = False,
         max_examples: int | None = None,
         workers: int | None = None,
+        cluster: str | None = None,
         verify: bool = True,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> list[BuildResult]:
-        """Builds ``name[/config][:version]``, one result for each config that is meant."""
+        """Builds ``name[/config][:version]``, one result for each config that is meant.
+
+        ``cluster`` is the address of a Dask scheduler whose workers make the partitions.
+        """
         from dsmanager.library.building import build, plan_build
 
         run = _Run(progress, cancel)
@@ -67,6 +71,7 @@ class Library(LibraryPlaces):
                 register_checksums=register_checksums,
                 max_examples=max_examples,
                 workers=workers,
+                cluster=cluster,
                 verify=verify,
                 progress=run.progress,
                 cancel=run.cancel,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from dsmanager.parallel.cluster import ClusterCrew
 from dsmanager.parallel.crew import Crew
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = ["run_tasks"]
+
+
+def _label(task: Any) -> str:
+    return f"task {task}"
 
 
 def run_tasks(
@@ -18,6 +23,7 @@ def run_tasks(
     *,
     workers: int,
     cluster: str | None = None,
+    label: Callable[[Any], str] = _label,
     progress: Progress,
     cancel: CancelToken,
 ) -> Iterator[tuple[int, Any]]:
@@ -25,19 +31,23 @@ def run_tasks(
 
     The function is ``function(setup, task, progress, cancel)``; setup, tasks and results are JSON
     values. What it adds to its ``progress`` is added to this one. It runs in this process and in
-    ``workers`` - 1 helpers, whose output goes to stderr: in this process it must not print.
+    ``workers`` - 1 helpers, whose output goes to stderr: in this process it must not print. On a
+    ``cluster`` (the address of its scheduler) at most ``workers`` tasks run at once, each in a
+    child of a Dask worker; ``label`` names a task in the errors of those.
 
     Raises the first error of a task: ours with kind, message and hint, others as they are from this
-    process and as a DsmanagerError from a helper. Then, when ``cancel`` is set, and when the
-    iterator is closed, the tasks that helpers work on end at once.
+    process and as a DsmanagerError from another. Then, when ``cancel`` is set, and when the
+    iterator is closed, the tasks that others work on end at once.
     """
     if not tasks:
         return
-    with Crew(
-        call,
-        setup,
-        workers=max(1, min(workers, len(tasks))),
-        progress=progress,
-        cancel=cancel,
-    ) as crew:
+    crew: Crew | ClusterCrew
+    if cluster is None:
+        count = max(1, min(workers, len(tasks)))
+        crew = Crew(call, setup, workers=count, progress=progress, cancel=cancel)
+    else:
+        crew = ClusterCrew(
+            cluster, call, setup, at_once=workers, label=label, progress=progress, cancel=cancel
+        )
+    with crew:
         yield from crew.run(tasks)

@@ -60,6 +60,10 @@ def build(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes at once (default: cores).")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="Dask scheduler, tcp://HOST:PORT, that runs partitions."),
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not read the shards again after the build.")
     ] = False,
@@ -67,10 +71,13 @@ def build(
     """Build datasets with their TFDS builders."""
     from dsmanager.building.run import require_format
     from dsmanager.library.building import build as build_ref
+    from dsmanager.parallel.cluster import require_cluster
 
     context: Context = ctx.obj
     context.begin("build", changes=True)
     require_format(file_format or "tfrecord")
+    if cluster is not None:
+        require_cluster(cluster)
     requests = _requests(context, refs, path, everything)
 
     def work(item: tuple[BuildPlan, Ref], progress: Progress, cancel: CancelToken) -> BuildResult:
@@ -86,6 +93,7 @@ def build(
             register_checksums=register_checksums,
             max_examples=max_examples,
             workers=workers,
+            cluster=cluster,
             verify=not no_verify,
             progress=progress,
             cancel=cancel,

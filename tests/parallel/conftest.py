@@ -1,0 +1,70 @@
+"""A real Dask cluster: a scheduler and workers, each a process of its own, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class DaskCluster:
+    """Started empty; its processes end with :meth:`close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "scheduler.json"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._start("scheduler", "--scheduler-file", str(self._file), "--port", "0")
+        end = time.monotonic() + 60
+        while not self._file.exists():
+            assert time.monotonic() < end, self.log("scheduler")
+            time.sleep(0.05)
+        self.address: str = json.loads(self._file.read_text())["address"]
+
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        local = self._folder / f"worker-{len(self._processes)}"
+        return self._start(
+            "worker",
+            self.address,
+            "--no-nanny",
+            "--nthreads=1",
+            f"--local-directory={local}",
+            **environment,
+        )
+
+    def log(self, name: str) -> str:
+        return "".join(path.read_text() for path in self._folder.glob(f"{name}-*.log"))
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+    def _start(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *arguments]
+        with open(self._folder / f"{name}-{len(self._processes)}.log", "wb") as log:
+            process = subprocess.Popen(
+                [*command, "--host=127.0.0.1", "--no-dashboard"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=os.environ | environment,
+            )
+        self._processes.append(process)
+        return process
+
+
+@pytest.fixture
+def dask_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    cluster = DaskCluster(folder)
+    yield cluster
+    cluster.close()
