@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import loader, pending, seams
+from dsmanager.building import beam, loader, pending, seams
 from dsmanager.building.checks import decode_first, require_room
 from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
@@ -67,6 +67,7 @@ def build(
     with _partitions(request, builder, cls, progress) as partitions:
         when_loaded()
         seams.use_writer(progress, partitions)
+        beam.use_options(request["beam_options"], request["max_examples"])
         return _build(request, builder, cls, progress) | {"kept": str(partitions.folder)}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsmanager.building.beam import require_beam_options
 from dsmanager.building.process import run_child
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
@@ -110,6 +111,7 @@ def build(
     max_examples: int | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    beam_options: Sequence[str] = (),
     verify: bool = True,
 ) -> StagedBuild:
     """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
@@ -118,13 +120,15 @@ def build(
     kept there is used, and what is kept of ``old_urls`` and not fetched again goes in the end.
     ``max_examples`` is of each split, ``workers`` how many processes (default: one a core) make the
     partitions of builders that have some. With ``cluster``, the address of a Dask scheduler, its
-    workers make them, in ``download_dir``, which they must see.
+    workers make them, in ``download_dir``, which they must see. ``beam_options`` ("runner=…") are
+    for the pipeline of a builder that uses Apache Beam.
 
     Raises what the builder's code led to, as one line with the log's path in the hint;
     TemporaryError for a source that cannot be reached, VerificationError for one that is not what
     its checksum says.
     """
     require_format(file_format)
+    require_beam_options(beam_options)
     if cluster is not None:
         require_cluster(cluster)
     download_dir = (download_dir or data_dir / "downloads").absolute()
@@ -147,6 +151,7 @@ def build(
         "workers": workers or (_cores() if cluster is None else None),
         "cores": _cores(),
         "cluster": cluster,
+        "beam_options": list(beam_options),
         "verify": verify,
         "file_format": file_format,
     }

@@ -40,7 +40,8 @@ SLOT_OF_VERB = {
 _VALUED = (
     "--data-dir -o --remote --manifest --from --in --subset --path --config --manual-dir "
     "--download-dir --format --max-examples --workers --compression --limit-rate --prefer --plan "
-    "--apply --jobs -j --keep --keep-logs --cluster"
+    "--apply --jobs -j --keep --keep-logs --cluster "
+    "--beam-option"
 )
 VALUED_OPTIONS = frozenset(_VALUED.split())
 """Options of these verbs that take the next argument."""

@@ -110,6 +110,7 @@ def build(
     max_examples: int | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    beam_options: Sequence[str] = (),
     progress: Progress,
     cancel: CancelToken,
 ) -> BuildResult:
@@ -153,6 +154,7 @@ def build(
                 max_examples=max_examples,
                 workers=workers,
                 cluster=cluster,
+                beam_options=beam_options,
                 verify=verify,
                 log_path=log,
                 progress=progress,

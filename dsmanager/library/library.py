@@ -9,6 +9,7 @@ to ``progress``, polls ``cancel``, returns a frozen dataclass, raises our errors
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,15 @@ class Library(LibraryPlaces):
         max_examples: int | None = None,
         workers: int | None = None,
         cluster: str | None = None,
+        beam_options: Sequence[str] = (),
         verify: bool = True,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> list[BuildResult]:
         """Builds ``name[/config][:version]``, one result for each config that is meant.
 
-        ``cluster`` is the address of a Dask scheduler whose workers make the partitions.
+        ``cluster`` is the address of a Dask scheduler whose workers make the partitions;
+        ``beam_options`` ("runner=…") are for the pipeline of a builder that uses Apache Beam.
         """
         from dsmanager.library.building import build, plan_build
 
@@ -72,6 +75,7 @@ class Library(LibraryPlaces):
                 max_examples=max_examples,
                 workers=workers,
                 cluster=cluster,
+                beam_options=beam_options,
                 verify=verify,
                 progress=run.progress,
                 cancel=run.cancel,

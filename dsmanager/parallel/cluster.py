@@ -25,7 +25,8 @@ from dsmanager.progress import CancelToken, Progress
 __all__ = ["ClusterCrew", "require_cluster"]
 
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}")
-_CONNECT_S = 20
+_CONNECT_S = 10
+_GIVE_UP_S = 20  # Dask takes longer than it is told
 _WITHOUT_WORKERS_S = 60
 _LOOK_S = 5
 _POLL_S = 0.1
@@ -190,7 +191,9 @@ def _connected(address: str, cancel: CancelToken) -> Any:
             outcome.put(error)
 
     threading.Thread(target=connect, daemon=True).start()
-    while True:
+    found: Any = TimeoutError()
+    end_s = time.monotonic() + _GIVE_UP_S
+    while time.monotonic() < end_s:
         cancel.check()
         with suppress(queue.Empty):
             found = outcome.get(timeout=_POLL_S)

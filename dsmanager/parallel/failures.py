@@ -13,6 +13,7 @@ from dsmanager.text import plain, redact
 __all__ = ["described", "raised"]
 
 _MAX_MESSAGE_LETTERS = 500
+_EXTRAS = {"tensorflow": "'dsmanager[tf]'", "apache_beam": "'dsmanager[beam]'"}
 
 
 def described(error: BaseException, failed: str) -> dict[str, Any]:
@@ -32,9 +33,10 @@ def described(error: BaseException, failed: str) -> dict[str, Any]:
             ours = from_os_error(cause, "build")
             return _values(NoSpaceError.__name__, ours.message, ours.hint)
     hint = None
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
-        wanted = "'dsmanager[tf]'" if package == "tensorflow" else package
+    missing = (each.name for each in _causes(error) if isinstance(each, ModuleNotFoundError))
+    if name := next(filter(None, missing), None):
+        package = name.partition(".")[0]
+        wanted = _EXTRAS.get(package, package)
         hint = f"install what the builder needs: pip install {wanted}"
     return _values("DsmanagerError", f"{failed}: {type(error).__name__}: {error}", hint)
 

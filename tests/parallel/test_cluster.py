@@ -198,9 +198,10 @@ def test_a_cluster_is_refused_where_it_has_nothing_to_do(spread: Spread) -> None
         spread.build("scheduler")
     with pytest.raises(UsageError, match="first examples of a split"):
         spread.build(address, max_examples=3)
-    code = (spread.home / "spread.py").read_text().replace("(PartitionedBuilder)", "({})")
+    code = (spread.home / "spread.py").read_text()
+    code = code.replace("(PartitionedBuilder)", "(tfds.core.GeneratorBasedBuilder)")
     (spread.home / "spread.py").write_text(
-        code.format("tfds.core.GeneratorBasedBuilder").replace("_partitions", "_split_generators")
+        code.replace("_partitions", "_split_generators")
         + "    _generate_examples = _generate_partition\n"
     )
     with pytest.raises(UsageError, match="spread has no partitions"):

@@ -64,11 +64,18 @@ def build(
         str | None,
         typer.Option("--cluster", help="Dask scheduler, tcp://HOST:PORT, that runs partitions."),
     ] = None,
+    beam_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beam-option", metavar="KEY=VALUE", help="Of the pipeline of a Beam builder."
+        ),
+    ] = None,
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not read the shards again after the build.")
     ] = False,
 ) -> None:
     """Build datasets with their TFDS builders."""
+    from dsmanager.building.beam import require_beam_options
     from dsmanager.building.run import require_format
     from dsmanager.library.building import build as build_ref
     from dsmanager.parallel.cluster import require_cluster
@@ -76,6 +83,7 @@ def build(
     context: Context = ctx.obj
     context.begin("build", changes=True)
     require_format(file_format or "tfrecord")
+    require_beam_options(beam_options or ())
     if cluster is not None:
         require_cluster(cluster)
     requests = _requests(context, refs, path, everything)
@@ -94,6 +102,7 @@ def build(
             max_examples=max_examples,
             workers=workers,
             cluster=cluster,
+            beam_options=beam_options or (),
             verify=not no_verify,
             progress=progress,
             cancel=cancel,
