@@ -7,6 +7,7 @@ is imported when a builder asks for its pipeline, never before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from dsmanager.errors import DsmanagerError, UsageError
@@ -37,7 +38,7 @@ def use_options(options: Sequence[str], max_examples: int | None) -> None:
     from tensorflow_datasets.core import split_builder
 
     cls = split_builder.SplitBuilder
-    original, from_generator = cls.beam_pipeline, cls._build_from_generator
+    original = cls.beam_pipeline.func
 
     def beam_pipeline(self: Any) -> Any:
         try:
@@ -50,7 +51,7 @@ def use_options(options: Sequence[str], max_examples: int | None) -> None:
                 hint="leave out --max-examples",
             )
         self._beam_options = PipelineOptions(flags=[f"--{option}" for option in options])
-        return original.fget(self)
+        return original(self)
 
     def without_pipeline(self: Any, *arguments: Any, **named: Any) -> Any:
         raise UsageError(
@@ -58,5 +59,8 @@ def use_options(options: Sequence[str], max_examples: int | None) -> None:
             hint="leave out --beam-option",
         )
 
-    cls.beam_pipeline = property(beam_pipeline)
-    cls._build_from_generator = without_pipeline if options else from_generator
+    replacement = cached_property(beam_pipeline)
+    replacement.__set_name__(cls, "beam_pipeline")
+    cls.beam_pipeline = replacement
+    if options:
+        cls._build_from_generator = without_pipeline

@@ -5,17 +5,20 @@ A few points a verb, another set for each verb; ``make soak`` tries all of them.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 
 import pytest
 from harness.kills import VERBS, KillExperiment, kill_builder_alone
+from harness.partition_kills import PartitionKills
 from harness.servers import serve_killed
 
 from dsmanager.remotes import server
 
 CHANGES = 1
 MOMENTS = 1
+POINTS_OF_PARTITIONS = int(os.environ.get("KILLS_OF_PARTITIONS", "6"))
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
@@ -28,6 +31,19 @@ def test_killed_verb_loses_nothing_and_its_next_run_succeeds(
     findings = experiment.run(experiment.points(CHANGES, moments, chance))
     assert findings.defects == []
     assert findings.tries >= 1
+
+
+@pytest.fixture(scope="module")
+def partition_kills(zygote, tmp_path_factory):
+    return PartitionKills(zygote, tmp_path_factory.mktemp("partition-kills") / "all")
+
+
+@pytest.mark.parametrize("number", range(POINTS_OF_PARTITIONS))
+def test_a_killed_build_keeps_its_finished_partitions(partition_kills, number):
+    point = list(partition_kills.points(POINTS_OF_PARTITIONS))[number]
+    findings = partition_kills.run(point)
+    assert findings.defects == []
+    assert findings.tries == 1
 
 
 def test_a_builder_killed_alone_is_told_and_leaves_nothing(zygote, starts, builders, tmp_path):

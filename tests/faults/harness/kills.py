@@ -157,16 +157,20 @@ class KillExperiment:
         findings.left += [f"{what}: {each}" for each in leftovers(self._zygote, machine, remote)]
 
 
-def leftovers(zygote: Zygote, machine: Machine, remote: RemoteConfig) -> list[str]:
+def leftovers(zygote: Zygote, machine: Machine, remote: RemoteConfig | None) -> list[str]:
     """What the next run left and ``gc`` does not remove either.
 
     An upload whose begin was never answered is nobody's: gc ends it after a day, or when told to.
     """
-    if not machine.leftovers() + remote_leftovers(remote):
+
+    def found() -> list[str]:
+        return machine.leftovers() + (remote_leftovers(remote) if remote is not None else [])
+
+    if not found():
         return []
     done = zygote.run(machine, "gc", "--yes", "--all-uploads")
     failed = [f"gc ended with {done.code}: {done.stderr}"] if done.code else []
-    return failed + machine.leftovers() + remote_leftovers(remote)
+    return failed + found()
 
 
 def state_of(machine: Machine, remote: RemoteConfig) -> State:
