@@ -155,3 +155,18 @@ def test_armorys_spelling_registers_checksums(tmp_path: Path, write_builder: Wri
     home = write_builder(checksums="")
     done = _command(tmp_path, "build", "-lcs", str(home), "--register_checksums")
     assert done.returncode == 0, done.stderr
+
+
+def test_what_has_no_use_for_a_cluster_or_beam_ends_with_2(
+    write_builder: Write, tmp_path: Path
+) -> None:
+    home = str(write_builder())
+    for options, said in (
+        (("--cluster", "here"), "no address of a Dask scheduler"),
+        (("--cluster", "tcp://127.0.0.1:1"), "sample has no partitions"),
+        (("--beam-option", "--runner=x"), "no option of a Beam pipeline"),
+        (("--beam-option", "runner=x", "--beam-option", "y"), "uses no Beam"),
+    ):
+        done = _command(tmp_path, "build", "--path", home, *options)
+        assert done.returncode == 2, done.stderr
+        assert said in done.stderr

@@ -14,7 +14,8 @@ import pytest
 
 from dsmanager.building import run
 from dsmanager.building.partition import make
-from dsmanager.catalog.find import builders_at
+from dsmanager.catalog.find import builders_at, find_builder
+from dsmanager.demo.source import make_digit_source
 from dsmanager.errors import DsmanagerError, TemporaryError, UsageError
 from dsmanager.files import remove_path
 from dsmanager.progress import CancelToken, Progress
@@ -72,18 +73,20 @@ class Spread:
         code = BUILDER.format(notes=str(self.notes), body=body.strip())
         (self.home / "spread.py").write_text(code)
 
-    def build(self, cluster: str | None = None, **options: Any) -> dict[str, bytes]:
-        """The files that were built."""
+    def build(
+        self, cluster: str | None = None, name: str | None = None, **options: Any
+    ) -> dict[str, bytes]:
+        """The files that were built, of this builder or the one of the catalogue."""
         stage = self._folder / "stage"
         remove_path(stage)
         stage.mkdir()
+        options = {"manual_dir": None} | options
         staged = run.build(
-            builders_at(self.home)[0],
+            find_builder(name) if name else builders_at(self.home)[0],
             config=None,
             data_dir=self._folder / "data",
             stage=stage,
             download_dir=None,
-            manual_dir=None,
             log_path=self._folder / "log.txt",
             progress=Progress(),
             cancel=CancelToken(),
@@ -150,6 +153,20 @@ def _two_begun(spread: Spread) -> tuple[int, ...]:
     return tuple(found) if len(found) == 2 else ()
 
 
+def test_digit_is_the_same_from_one_process_several_and_a_cluster(
+    dask_cluster: Any, spread: Spread, tmp_path: Path
+) -> None:
+    manual = tmp_path / "manual"
+    make_digit_source(manual)
+    for _ in range(2):
+        dask_cluster.start_worker()
+    local = [
+        spread.build(name="digit", manual_dir=manual, workers=workers) for workers in (1, 2, 3)
+    ]
+    assert local[0] == local[1] == local[2]
+    assert spread.build(dask_cluster.address, name="digit", manual_dir=manual) == local[0]
+
+
 def test_what_goes_wrong_on_a_cluster_is_told(
     dask_cluster: Any, spread: Spread, tmp_path: Path, in_thread: Any
 ) -> None:
@@ -173,7 +190,7 @@ def test_what_goes_wrong_on_a_cluster_is_told(
         if worker.poll() is not None:
             worker = dask_cluster.start_worker()
         time.sleep(0.05)
-    with pytest.raises(DsmanagerError, match=r"of train was lost with its worker 4 times"):
+    with pytest.raises(DsmanagerError, match=r"of train was lost with its worker 2 times"):
         building.result()
 
 
