@@ -18,7 +18,7 @@ from dsmanager.remotes import server
 
 CHANGES = 1
 MOMENTS = 1
-POINTS_OF_PARTITIONS = int(os.environ.get("KILLS_OF_PARTITIONS", "6"))
+POINTS_OF_PARTITIONS = int(os.environ.get("KILLS_OF_PARTITIONS", "4"))
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
