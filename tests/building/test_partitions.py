@@ -106,6 +106,22 @@ def test_the_result_does_not_depend_on_the_number_of_workers(bench: Any, parted:
     assert bench.leftovers == []
 
 
+def test_helpers_are_started_afresh_where_a_fork_is_not_safe(bench: Any, parted: Parted) -> None:
+    """A thread that runs when the builder is loaded would be missing in a fork."""
+    built = _files(bench.build(parted.write(), workers=1))
+    file = parted.home / "parted.py"
+    thread = (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    file.write_text(f"{thread}\n{file.read_text().replace(NOTHING, TOGETHER)}")
+    parted.runs()
+    files = _files(bench.build(parted.home, workers=2))
+    assert len({note.name.split("-")[2] for note in parted.notes.iterdir()}) == 2
+    for each in (built, files):
+        each.pop("provenance.json")  # it tells the code apart
+    assert files == built
+
+
 def test_finished_partitions_are_not_made_again(bench: Any, parted: Parted) -> None:
     flag = parted.folder / "broken"
     flag.touch()
