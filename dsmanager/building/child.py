@@ -43,11 +43,14 @@ def main() -> NoReturn:
 
 
 def _run(request: dict[str, Any], events: _Events) -> dict[str, Any]:
-    from dsmanager.building import generate
+    from dsmanager.building import generate, rehearsal
 
     builtins.input = generate.refuse_input
     if request["verb"] == "describe":
         return generate.describe(request, events.progress)
+    if request["verb"] == "check":
+        events.start_sampling()
+        return rehearsal.check(request, events.progress)
     return generate.build(request, events.progress, when_loaded=events.start_sampling)
 
 

@@ -171,14 +171,18 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         if method == resource_lib.ExtractMethod.NO_EXTRACT:
             return promise.Promise.resolve(resource.path)
         ours = path.is_relative_to(self._download_dir) and self._manual_dir not in path.parents
-        folder = Path(self._extract_dir) if ours else self._partial_dir / "manual"
-        target = folder / f"{method.name}.{path.name}"
+        name = f"{method.name}.{path.name}"
+        target = self._kept_folder(name) / name if ours else self._partial_dir / "manual" / name
         with self._extracting:
             if target not in self._extracted:
                 if self._force_extraction or not target.exists():
                     _unpack(path, method, target, self._partial_dir)
                 self._extracted[target] = target
         return promise.Promise.resolve(epath.Path(target))
+
+    def _kept_folder(self, name: str) -> Path:
+        """Where what is unpacked of a download stays; ``name`` is the tree's or the file's."""
+        return Path(self._extract_dir)
 
 
 class _Silent:

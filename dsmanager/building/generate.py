@@ -24,7 +24,15 @@ from dsmanager.progress import Progress
 from dsmanager.refs import Ref
 from dsmanager.text import plain
 
-__all__ = ["build", "construct", "describe", "refuse_input"]
+__all__ = [
+    "build",
+    "check_features",
+    "construct",
+    "describe",
+    "forget_accesses",
+    "refuse_input",
+    "require_examples",
+]
 
 _FORM = 1  # of the files of a partition
 
@@ -62,7 +70,7 @@ def build(
     """
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
-    _check_features(builder)
+    check_features(builder)
     pending.use_threads(request["workers"] or request["cores"])
     with _partitions(request, builder, cls, progress) as partitions:
         when_loaded()
@@ -162,7 +170,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
         return downloads[0]
 
     builder._make_download_manager = make_downloads
-    _forget_accesses(builder.info)
+    forget_accesses(builder.info)
     require_room(Path(request["stage"]), builder.info)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
@@ -170,7 +178,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
         ),
         file_format=request["file_format"],
     )
-    _require_examples(builder.info.splits)
+    require_examples(builder.info.splits)
     manager = downloads[0]
     tree = Path(builder.data_dir)
     about = provenance(builder, _code(cls), manager.sources, tfds.__version__)
@@ -216,17 +224,17 @@ def _code(cls: Any) -> str:
     return code_sha256(Path(cls.code_path), cls.name, known)
 
 
-def _check_features(builder: Any) -> None:
+def check_features(builder: Any) -> None:
     """Nothing is built that could not be loaded again."""
     from google.protobuf import json_format  # type: ignore[import-untyped]
 
-    from dsmanager.loading.safety import check_features
+    from dsmanager.loading import safety
 
     if builder.info.features is None:
         raise DsmanagerError(f"the builder of {builder.name} names no features")
     proto = builder.info.features.to_proto()
     try:
-        check_features(json.loads(json_format.MessageToJson(proto)))
+        safety.check_features(json.loads(json_format.MessageToJson(proto)))
     except VerificationError as error:
         raise DsmanagerError(
             f"what {builder.name} builds could not be loaded: {error.message}",
@@ -264,7 +272,7 @@ def _checksums_file(builder: Any) -> Path:
     return path
 
 
-def _forget_accesses(info: Any) -> None:
+def forget_accesses(info: Any) -> None:
     """TFDS would record when and at which path each source was read: not part of the data."""
     for name in ("add_file_data_source_access", "add_url_access", "add_sql_data_source_access"):
         setattr(info, name, lambda *_, **__: None)
@@ -272,7 +280,7 @@ def _forget_accesses(info: Any) -> None:
         info.add_tfds_data_source_access = lambda *_, **__: None
 
 
-def _require_examples(splits: Any) -> None:
+def require_examples(splits: Any) -> None:
     empty = [name for name, split in splits.items() if not split.num_examples]
     if empty or not splits:
         raise DsmanagerError(

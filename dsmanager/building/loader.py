@@ -17,7 +17,7 @@ from typing import Any
 
 from dsmanager.errors import UsageError
 
-__all__ = ["CODE", "load_class"]
+__all__ = ["CODE", "concrete_classes", "load_class"]
 
 _PACKAGE = "user_builders"
 CODE = Path(__file__).absolute().parents[2]
@@ -33,25 +33,51 @@ def load_class(origin: str, name: str, file: Path | None) -> Any:
 
     if origin == "tfds" or file is None:
         return registered.imported_builder_cls(name)
-    module = _catalogue_module(file) if origin == "catalogue" else _user_module(name, file)
-    with registered.skip_registration():
-        importlib.import_module(module)
-    cls = _only_class(registered._MODULE_TO_DATASETS.get(module, []), file)
+    cls = _only_class(concrete_classes(origin, name, file), file)
     if cls.name != name:
         raise UsageError(
             f"{file}: the class {cls.__name__} builds {cls.name!r}, but the file says {name!r}",
             hint="give file and class the same name, then: dsmanager build --path FILE",
         )
-    # TFDS would look for checksums.tsv and README.md beside the top package instead.
-    from etils import epath
-
-    cls.pkg_dir_path = epath.Path(file.parent)
-    cls.code_path = epath.Path(file)
     return cls
 
 
-def _only_class(classes: list[Any], file: Path) -> Any:
+def concrete_classes(origin: str, name: str, file: Path) -> list[Any]:
+    """The builder classes that a file defines and that are not abstract, ready to be used.
+
+    Raises UsageError, which names what they lack, when all are abstract.
+    """
+    from etils import epath
+    from tensorflow_datasets.core import registered
+
+    name_of_module = _catalogue_module(file) if origin == "catalogue" else _user_module(name, file)
+    with registered.skip_registration():
+        module = importlib.import_module(name_of_module)
+    classes = registered._MODULE_TO_DATASETS.get(name_of_module, [])
     concrete = [cls for cls in classes if not inspect.isabstract(cls)]
+    for cls in concrete:
+        # TFDS would look for checksums.tsv and README.md beside the top package instead.
+        cls.pkg_dir_path = epath.Path(file.parent)
+        cls.code_path = epath.Path(file)
+    if not concrete:
+        _refuse_abstract_ones(file, module)
+    return concrete
+
+
+def _refuse_abstract_ones(file: Path, module: types.ModuleType) -> None:
+    from tensorflow_datasets.core import dataset_builder
+
+    for cls in vars(module).values():
+        is_builder = inspect.isclass(cls) and issubclass(cls, dataset_builder.DatasetBuilder)
+        if is_builder and cls.__module__ == module.__name__ and inspect.isabstract(cls):
+            lacks = ", ".join(sorted(cls.__abstractmethods__))
+            raise UsageError(
+                f"{file}: the class {cls.__name__} is not concrete: it lacks {lacks}",
+                hint="see which methods a builder has in docs/builders.md, or: dsmanager new NAME",
+            )
+
+
+def _only_class(concrete: list[Any], file: Path) -> Any:
     if len(concrete) == 1:
         return concrete[0]
     found = ", ".join(cls.__name__ for cls in concrete) or "none"
@@ -67,13 +93,16 @@ def _catalogue_module(file: Path) -> str:
 
 def _user_module(name: str, file: Path) -> str:
     """Makes the packages around a user's file known and returns the module's full name."""
-    top = types.ModuleType(_PACKAGE)
-    top.__path__ = []
-    sys.modules[_PACKAGE] = top
     folder = file.parent
     package_name = f"{_PACKAGE}.{name}"
     init = folder / "__init__.py"
-    if folder.name == name and init.is_file():
+    has_own_folder = folder.name == name and init.is_file()
+    top = types.ModuleType(_PACKAGE)
+    # for ``from ..common import …``, where the folder lies in a package; which itself is not run
+    is_inner = has_own_folder and (folder.parent / "__init__.py").is_file()
+    top.__path__ = [str(folder.parent)] if is_inner else []
+    sys.modules[_PACKAGE] = top
+    if has_own_folder:
         spec = importlib.util.spec_from_file_location(
             package_name, init, submodule_search_locations=[str(folder)]
         )

@@ -28,7 +28,15 @@ from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
-__all__ = ["FORMATS", "BuilderDescription", "StagedBuild", "build", "describe", "require_format"]
+__all__ = [
+    "FORMATS",
+    "BuilderDescription",
+    "StagedBuild",
+    "build",
+    "describe",
+    "require_format",
+    "scratch_folder",
+]
 
 FORMATS = ("tfrecord", "array_record")
 
@@ -81,7 +89,7 @@ def describe(
 
     Raises what the builder's code led to, as one line.
     """
-    with _scratch(log_path) as folder:
+    with scratch_folder(log_path) as folder:
         request = _request("describe", source, folder)
         result = run_child(
             request,
@@ -197,7 +205,7 @@ def require_format(file_format: str) -> None:
 
 
 @contextmanager
-def _scratch(log_path: Path | None) -> Iterator[Path]:
+def scratch_folder(log_path: Path | None) -> Iterator[Path]:
     """A working folder for a child that builds nothing; removes those that killed processes left.
 
     It lies beside the log and carries the number of this process.

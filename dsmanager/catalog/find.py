@@ -11,15 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dsmanager.catalog.scan import builder_file, builders_in, name_of_file
+from dsmanager.catalog.scan import builder_file, builders_in, name_by_file, name_of_file
 from dsmanager.catalog.tfds import tfds_builders
 from dsmanager.errors import NotFoundError, UsageError
 from dsmanager.text import plain
 
-__all__ = ["BuilderSource", "available", "builders_at", "find_builder", "name_of_path"]
+__all__ = [
+    "CATALOGUE",
+    "BuilderSource",
+    "available",
+    "builders_at",
+    "every_builder",
+    "find_builder",
+    "name_of_path",
+    "source_of_file",
+]
 
 TFDS_PREFIX = "tfds:"
-_CATALOGUE = Path(__file__).absolute().parents[1] / "builders"
+CATALOGUE = Path(__file__).absolute().parents[1] / "builders"
 
 Origin = Literal["path", "folder", "catalogue", "tfds"]
 
@@ -46,10 +55,10 @@ def find_builder(
     if path is not None:
         return _choose(name, builders_at(path), path)
     wanted = name.removeprefix(TFDS_PREFIX)
-    for source in _sources(folders):
+    for source in every_builder(folders):
         if source.name == wanted and (source.origin == "tfds" or wanted == name):
             return _checked(source)
-    raise _unknown(name, [source.name for source in _sources(folders)])
+    raise _unknown(name, [source.name for source in every_builder(folders)])
 
 
 def builders_at(path: Path) -> tuple[BuilderSource, ...]:
@@ -77,6 +86,15 @@ def builders_at(path: Path) -> tuple[BuilderSource, ...]:
     return sources
 
 
+def source_of_file(file: Path) -> BuilderSource:
+    """A file as a builder, whether it is sound or not; one of ours is the catalogue's."""
+    name = name_by_file(file)
+    ours, own = CATALOGUE.resolve(), file.resolve()
+    if own.is_relative_to(ours):
+        return BuilderSource("catalogue", name, CATALOGUE / own.relative_to(ours))
+    return BuilderSource("path", name, file)
+
+
 def name_of_path(path: Path) -> str:
     """The name of the one builder that ``--path`` holds.
 
@@ -95,16 +113,17 @@ def name_of_path(path: Path) -> str:
 def available(folders: Sequence[Path] = ()) -> list[BuilderSource]:
     """Every builder that a name reaches, sorted by name; of equal names the one that is found."""
     first: dict[str, BuilderSource] = {}
-    for source in _sources(folders):
+    for source in every_builder(folders):
         first.setdefault(source.name, source)
     return [first[name] for name in sorted(first)]
 
 
-def _sources(folders: Sequence[Path]) -> Iterator[BuilderSource]:
+def every_builder(folders: Sequence[Path]) -> Iterator[BuilderSource]:
+    """Every builder that there is, in the order in which a name is looked for."""
     for folder in folders:
         for name, file in builders_in(folder.expanduser().absolute()):
             yield BuilderSource("folder", name, file)
-    for name, file in builders_in(_CATALOGUE):
+    for name, file in builders_in(CATALOGUE):
         yield BuilderSource("catalogue", name, file)
     for name, file in tfds_builders().items():
         yield BuilderSource("tfds", name, file)

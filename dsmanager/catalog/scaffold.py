@@ -19,13 +19,11 @@ from dsmanager.catalog.scan import BUILDER_SUFFIX, snake_case
 from dsmanager.errors import AlreadyExistsError, UsageError, os_errors
 from dsmanager.text import plain
 
-__all__ = ["Scaffold", "check_name", "scaffold"]
+__all__ = ["RESERVED", "Scaffold", "check_name", "scaffold"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MOST_LETTERS = 100
-_RESERVED = frozenset(
-    {"cache", "downloads", "builders", "dsmanager", "tensorflow_datasets", "test"}
-)
+RESERVED = frozenset({"cache", "downloads", "builders", "dsmanager", "tensorflow_datasets", "test"})
 """Folders of a data dir that are no datasets, and modules that a builder's file would hide."""
 
 
@@ -43,7 +41,7 @@ def check_name(name: str) -> None:
     """Raises UsageError, with a name that would do, unless a new dataset may be called so."""
     if not _NAME.fullmatch(name) or len(name) > _MOST_LETTERS or keyword.iskeyword(name):
         raise _bad_name(name, "names are in snake_case, as in my_words", _near(name))
-    if name in _RESERVED or name.endswith((BUILDER_SUFFIX, "_test")):
+    if name in RESERVED or name.endswith((BUILDER_SUFFIX, "_test")):
         raise _bad_name(name, "that name has another meaning", f"my_{_near(name)}")
     for source in available():
         if source.name == name:

@@ -13,10 +13,22 @@ from pathlib import Path
 
 from dsmanager.errors import UsageError, os_errors
 
-__all__ = ["BUILDER_SUFFIX", "builder_file", "builders_in", "name_of_file", "snake_case"]
+__all__ = [
+    "BUILDER_SUFFIX",
+    "NAME",
+    "builder_file",
+    "builders_in",
+    "class_name",
+    "classes_with_bases",
+    "name_by_file",
+    "name_of_file",
+    "parse",
+    "snake_case",
+    "suspects_in",
+]
 
 BUILDER_SUFFIX = "_dataset_builder"
-_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _GROUPS = ("standard", "adversarial")
 _CAPITALIZED = re.compile(r"(.)([A-Z][a-z0-9]+)")
 _CAPITALS = re.compile(r"([a-z0-9])([A-Z])")
@@ -36,7 +48,7 @@ def builders_in(folder: Path) -> Iterator[tuple[str, Path]]:
 def _candidates(folder: Path) -> Iterator[tuple[str, Path]]:
     own = builder_file(folder)
     if own is not None:
-        yield _stem(own), own
+        yield name_by_file(own), own
         return
     try:
         children = sorted(folder.iterdir())
@@ -48,11 +60,59 @@ def _candidates(folder: Path) -> Iterator[tuple[str, Path]]:
         if child.is_dir():
             own = builder_file(child)
             if own is not None:
-                yield _stem(own), own
+                yield name_by_file(own), own
             elif child.name in _GROUPS:
                 yield from _candidates(child)
         elif child.suffix == ".py" and _defines_its_name(child):
-            yield _stem(child), child
+            yield name_by_file(child), child
+
+
+def suspects_in(folder: Path) -> Iterator[Path]:
+    """Every file of ``folder`` that is meant to be a builder, the broken ones as well."""
+    own = builder_file(folder)
+    if own is not None:
+        yield own
+        return
+    with os_errors("read the folder"):
+        children = sorted(folder.iterdir())
+    for child in children:
+        if child.name.startswith((".", "__")):
+            continue
+        if child.is_dir():
+            own = builder_file(child)
+            if own is not None:
+                yield own
+            elif child.name in _GROUPS:
+                yield from suspects_in(child)
+        elif child.suffix == ".py" and not child.stem.endswith("_test") and _is_meant(child):
+            yield child
+
+
+def _is_meant(path: Path) -> bool:
+    """Whether a file beside others looks like a builder, or cannot be read as Python at all."""
+    try:
+        classes = classes_with_bases(parse(path))
+    except UsageError:
+        return True
+    if name_by_file(path) in {class_name(node, path) for node in classes}:
+        return True
+    return any(
+        ast.unparse(base).endswith("Builder") and not _is_a_base(node)
+        for node in classes
+        for base in node.bases
+    )
+
+
+def _is_a_base(node: ast.ClassDef) -> bool:
+    """Whether a class says that builders are to be made from it, and that it is none itself."""
+    marks = [keyword.arg for keyword in node.keywords]
+    marks += [
+        ast.unparse(mark).rpartition(".")[2]
+        for each in node.body
+        if isinstance(each, ast.FunctionDef)
+        for mark in each.decorator_list
+    ]
+    return "skip_registration" in marks or "abstractmethod" in marks
 
 
 def builder_file(folder: Path) -> Path | None:
@@ -70,9 +130,9 @@ def name_of_file(path: Path) -> str:
     Raises UsageError for a file that is not Python, or that does not define the class that its
     name promises.
     """
-    name = _stem(path)
+    name = name_by_file(path)
     declared = _declared(path)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(
             f"{path}: a builder's file is named in snake_case, as its dataset is",
             hint="rename the file, or make one to start from: dsmanager new NAME",
@@ -86,7 +146,8 @@ def name_of_file(path: Path) -> str:
     return name
 
 
-def _stem(path: Path) -> str:
+def name_by_file(path: Path) -> str:
+    """The dataset's name that a builder's file promises by its own."""
     return path.stem.removesuffix(BUILDER_SUFFIX)
 
 
@@ -96,17 +157,22 @@ def _camel(name: str) -> str:
 
 def _defines_its_name(path: Path) -> bool:
     try:
-        return _stem(path) in _declared(path)
+        return name_by_file(path) in _declared(path)
     except UsageError:
         return False
 
 
 def _declared(path: Path) -> set[str]:
     """Dataset names of the top-level classes of a file that have a base."""
+    return {class_name(node, path) for node in classes_with_bases(parse(path))}
+
+
+def parse(path: Path) -> ast.Module:
+    """The syntax tree of a builder's file. Raises UsageError, with its line, for what is none."""
     with os_errors("read the builder"):
         source = path.read_bytes()
     try:
-        tree = ast.parse(source, str(path))
+        return ast.parse(source, str(path))
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -114,15 +180,19 @@ def _declared(path: Path) -> set[str]:
             f"{path}{line}: this is no valid Python: {reason}",
             hint=f"see where: python -m py_compile '{path}'",
         ) from error
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
-    return {_class_name(node, path) for node in classes}
 
 
-def _class_name(node: ast.ClassDef, path: Path) -> str:
+def classes_with_bases(tree: ast.Module) -> list[ast.ClassDef]:
+    """Those at the top level of a file: what could be a builder, and what helps one."""
+    return [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+
+
+def class_name(node: ast.ClassDef, path: Path) -> str:
+    """The dataset's name that a class would have."""
     for statement in node.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
                 return name
     if node.name == "Builder":
-        return _stem(path) if path.stem.endswith(BUILDER_SUFFIX) else path.parent.name
+        return name_by_file(path) if path.stem.endswith(BUILDER_SUFFIX) else path.parent.name
     return snake_case(node.name)

@@ -31,6 +31,8 @@ class Output:
     verbose: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
     errors: list[DsmanagerError] = field(default_factory=list)
+    good: int | None = None
+    """How many items went well, for a verb whose rows also tell what did not."""
 
     def row(self, row: dict[str, Any], *lines: str) -> None:
         """One item that went well: its JSON row, and the lines that a person sees."""
@@ -68,7 +70,8 @@ class Output:
             _write(sys.stdout, json.dumps(self.envelope(), indent=2))
 
     def envelope(self) -> dict[str, Any]:
-        status = "success" if not self.errors else "partial" if self.rows else "error"
+        good = len(self.rows) if self.good is None else self.good
+        status = "success" if not self.errors else "partial" if good else "error"
         return {
             "schema": SCHEMA,
             "command": self.command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,6 @@ from dsmanager.text import plain, redact
 __all__ = ["described", "raised"]
 
 _MAX_MESSAGE_LETTERS = 500
-_EXTRAS = {"tensorflow": "'dsmanager[tf]'", "apache_beam": "'dsmanager[beam]'"}
 
 
 def described(error: BaseException, failed: str) -> dict[str, Any]:
@@ -32,12 +32,7 @@ def described(error: BaseException, failed: str) -> dict[str, Any]:
         if isinstance(cause, OSError) and cause.errno in full:
             ours = from_os_error(cause, "build")
             return _values(NoSpaceError.__name__, ours.message, ours.hint)
-    hint = None
-    missing = (each.name for each in _causes(error) if isinstance(each, ModuleNotFoundError))
-    if name := next(filter(None, missing), None):
-        package = name.partition(".")[0]
-        wanted = _EXTRAS.get(package, package)
-        hint = f"install what the builder needs: pip install {wanted}"
+    hint = next(filter(None, map(_missing_package, _causes(error))), None)
     return _values("DsmanagerError", f"{failed}: {type(error).__name__}: {error}", hint)
 
 
@@ -45,6 +40,40 @@ def raised(kind: str, message: str, hint: str | None) -> DsmanagerError:
     """The error that :func:`described` made these values from, to be raised here."""
     error: DsmanagerError = getattr(errors, kind, DsmanagerError)(message, hint=hint)
     return error
+
+
+_PACKAGES = {
+    "PIL": "pillow",
+    "apache_beam": "'dsmanager[beam]'",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "tensorflow": "'dsmanager[tf]'",
+    "yaml": "pyyaml",
+}
+"""What is installed for a module, where the names differ."""
+_NEVER_INSTALLED = ("dsmanager", "user_builders")
+"""This package, and where the loader puts a user's builder: a file of theirs is missing."""
+
+
+def _missing_package(error: BaseException) -> str | None:
+    """How to install what an import did not find; of TensorFlow, also what broke within it."""
+    if not isinstance(error, ImportError):
+        return None
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    module = (missing or "").partition(".")[0]
+    if not module and "tensorflow" in _modules_of(error):
+        module = "tensorflow"
+    if not module or module in _NEVER_INSTALLED:
+        return None
+    return f"install what the builder needs: pip install {_PACKAGES.get(module, module)}"
+
+
+def _modules_of(error: BaseException) -> set[str]:
+    """The packages whose code an error went through."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
 
 
 def _values(kind: str, message: str, hint: str | None) -> dict[str, Any]:
