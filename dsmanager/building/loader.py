@@ -115,5 +115,15 @@ def _user_module(name: str, file: Path) -> str:
         package = types.ModuleType(package_name)
         package.__path__ = [str(folder)]
         sys.modules[package_name] = package
-    sys.path.append(str(folder))  # for ``import helpers`` beside the builder; last, to hide nothing
+    if folder.name == name and importlib.util.find_spec(name) is None:
+        sys.modules[name] = package  # for ``from x.helpers import …`` within the folder x
+    # for ``import helpers`` beside the builder, and its package by name; last, to hide nothing
+    sys.path += map(str, dict.fromkeys([folder, _outside_of_package(folder)]))
     return f"{package_name}.{file.stem}"
+
+
+def _outside_of_package(folder: Path) -> Path:
+    """The folder from which the outermost package around a builder is imported."""
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder

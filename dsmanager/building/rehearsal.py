@@ -176,7 +176,8 @@ class _Rehearsal:
         more = f" and {len(sources.absent) - 2} more" if len(sources.absent) > 2 else ""
         text = f"not tried: its sources are not here ({what}{more})"
         if sources.dummy_data is not None:
-            text += f", and dummy_data does not do instead: {type(error).__name__}: {error}"
+            why = described(error)["message"].removeprefix(_FAILED)
+            text += f", and dummy_data does not do instead: {why}"
         hint = "name the folder that has them: dsmanager check PATH --manual-dir FOLDER"
         self._add("note", "trial", text, at="_split_generators", hint=hint)
 
