@@ -7,6 +7,7 @@ is kept is hashed again before it is used.
 
 from __future__ import annotations
 
+import enum
 import json
 import lzma
 import os
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from etils import epath
 from tensorflow_datasets.core import units
@@ -39,6 +40,12 @@ __all__ = ["Downloads", "ManualFolderError"]
 
 _PARALLEL_DOWNLOADS = 8
 _BROKEN = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+
+class OwnMethod(enum.Enum):
+    """What TFDS cannot unpack; beside its ``ExtractMethod``."""
+
+    XZ = enum.auto()
 
 
 class ManualFolderError(NotFoundError, AssertionError):
@@ -101,7 +108,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         """Yields (relative path, file) of each file in an archive; unsafe names are left out."""
         if not isinstance(resource, resource_lib.Resource):
             resource = resource_lib.Resource(path=resource)
-        return _members(resource.path, resource.extract_method)
+        return _members(resource.path, _method(resource))
 
     def _get_checksum_dl_result(self, resource: Any, legacy_mode: bool = False) -> Any:
         return self._whole(super()._get_checksum_dl_result(resource, legacy_mode))
@@ -167,7 +174,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         """
         if not isinstance(resource, resource_lib.Resource):
             resource = resource_lib.Resource(path=resource)
-        method, path = resource.extract_method, Path(resource.path)
+        method, path = _method(resource), Path(resource.path)
         if method == resource_lib.ExtractMethod.NO_EXTRACT:
             return promise.Promise.resolve(resource.path)
         ours = path.is_relative_to(self._download_dir) and self._manual_dir not in path.parents
@@ -185,6 +192,13 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         return Path(self._extract_dir)
 
 
+_OF_ONE_FILE = (
+    resource_lib.ExtractMethod.GZIP,
+    resource_lib.ExtractMethod.BZIP2,
+    OwnMethod.XZ,
+)
+
+
 class _Silent:
     """Takes the place of TFDS's downloader and extractor, whose bars are all that is called."""
 
@@ -196,11 +210,23 @@ class _Silent:
         """A kept file needs no transfer, and counts as none."""
 
 
+def _method(resource: Any) -> Any:
+    """As TFDS tells by the name of the file that was fetched; it does not know xz."""
+    method = resource.extract_method
+    if method != resource_lib.ExtractMethod.NO_EXTRACT or resource._extract_method is not None:
+        return method
+    about = resource_lib.read_info_file(resource.path)
+    name = about.get("original_fname") or resource.path.name
+    if name.endswith((".tar.xz", ".txz")):
+        return resource_lib.ExtractMethod.TAR
+    return OwnMethod.XZ if name.endswith(".xz") else method
+
+
 def _unpack(archive: Path, method: Any, target: Path, partial_dir: Path) -> None:
     """Unpacks file by file, and shows the whole tree (or the one file) at once."""
     staged = partial_dir / secrets.token_hex(8)
     partial_dir.mkdir(parents=True, exist_ok=True)
-    if method not in (resource_lib.ExtractMethod.GZIP, resource_lib.ExtractMethod.BZIP2):
+    if method not in _OF_ONE_FILE:
         staged.mkdir()
     for name, file in _members(archive, method):
         path = staged / name if name else staged
@@ -216,7 +242,11 @@ def _unpack(archive: Path, method: Any, target: Path, partial_dir: Path) -> None
 def _members(path: Any, method: Any) -> Iterator[tuple[str, BinaryIO]]:
     """TFDS's walk through an archive: no absolute, climbing or hidden names, links by content."""
     with _named(path):
-        yield from extractor.iter_archive(path, method)
+        if method is OwnMethod.XZ:
+            with lzma.open(path) as file:
+                yield "", cast(BinaryIO, file)
+        else:
+            yield from extractor.iter_archive(path, method)
 
 
 @contextmanager
