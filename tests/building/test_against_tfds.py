@@ -81,6 +81,9 @@ VARIED = {
         'photo': tfds.features.Image(shape=(None, None, 3), encoding_format='jpeg'),
         'depth': tfds.features.Image(shape=(None, None, 1), dtype=np.float32),
         'sound': tfds.features.Audio(dtype=np.int32),
+        'stereo': tfds.features.Audio(shape=(None, 2), dtype=np.float32),
+        'film': tfds.features.Video(shape=(None, 6, 5, 3)),
+        'mask': tfds.features.LabeledImage(labels=3, shape=(None, None, 1)),
     }""",
     "top": "from tensorflow_datasets.core.utils.shard_utils import ShardConfig\n"
     "ShardConfig.min_shard_size = 20_000\n",
@@ -98,6 +101,9 @@ VARIED = {
             'photo': rng.integers(0, 256, size, np.uint8),
             'depth': rng.random((4, 5, 1), np.float32),
             'sound': rng.integers(-9, 9, i, np.int32),
+            'stereo': rng.random((i, 2), np.float32),
+            'film': rng.integers(0, 256, (i % 4, 6, 5, 3), np.uint8),
+            'mask': rng.integers(0, 3, (4, 3, 1), np.uint8),
         }
     """,
 }
@@ -234,7 +240,7 @@ def _shards(tree: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("name", "count", "workers"),
-    [("varied", 8, 1), ("varied", 8, 3), ("ordered", 64, 2), ("digit", 2, 1), ("digit", 2, 2)],
+    [("varied", 16, 1), ("varied", 16, 3), ("ordered", 64, 2), ("digit", 2, 1), ("digit", 2, 2)],
 )
 def test_shards_are_those_of_tfds_byte_for_byte(
     bench: Any, reference: Reference, name: str, count: int, workers: int, no_tensorflow: Path
