@@ -7,7 +7,6 @@ and it ends, with all that it started, when the process that asked for it ends.
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import json
 import os
@@ -45,7 +44,7 @@ def main() -> NoReturn:
 def _run(request: dict[str, Any], events: _Events) -> dict[str, Any]:
     from dsmanager.building import generate, rehearsal
 
-    builtins.input = generate.refuse_input
+    generate.refuse_answers()
     if request["verb"] == "describe":
         return generate.describe(request, events.progress)
     if request["verb"] == "check":

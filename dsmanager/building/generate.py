@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import difflib
+import getpass
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import beam, loader, pending, seams
+from dsmanager.building import beam, forks, loader, pending, seams
 from dsmanager.building.checks import decode_first, require_room
 from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
@@ -30,7 +31,8 @@ __all__ = [
     "construct",
     "describe",
     "forget_accesses",
-    "refuse_input",
+    "make",
+    "refuse_answers",
     "require_examples",
 ]
 
@@ -84,7 +86,7 @@ def construct(setup: dict[str, Any], progress: Progress) -> Any:
 
     Raises DsmanagerError when it cannot be the one that the build began with.
     """
-    builtins.input = refuse_input
+    refuse_answers()
     if setup["file"] is not None and not (loader.CODE / setup["file"]).is_file():
         raise DsmanagerError(
             f"the builder's file cannot be seen: {setup['file']}",
@@ -100,9 +102,14 @@ def construct(setup: dict[str, Any], progress: Progress) -> Any:
     return builder
 
 
-def refuse_input(prompt: object = "") -> str:
-    """In place of ``input``."""
-    raise DsmanagerError(f"the builder asks for an answer, and nobody is there: {prompt}")
+def refuse_answers() -> None:
+    """Whatever asks on the terminal from now on is told that nobody is there."""
+    builtins.input = getpass.getpass = _refuse
+
+
+def _refuse(prompt: object = "", *_: object, **__: object) -> str:
+    said = f"the builder asks for an answer, and nobody is there: {prompt}"
+    raise DsmanagerError(said.rstrip(": "))
 
 
 def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
@@ -170,6 +177,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
         return downloads[0]
 
     builder._make_download_manager = make_downloads
+    forks.guard(builder)
     forget_accesses(builder.info)
     require_room(Path(request["stage"]), builder.info)
     builder.download_and_prepare(
@@ -202,7 +210,8 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
 def _load(request: dict[str, Any], progress: Progress) -> Any:
     seams.install(progress)
     file = loader.CODE / request["file"] if request["file"] else None
-    return loader.load_class(request["origin"], request["name"], file)
+    with forks.one_process():
+        return loader.load_class(request["origin"], request["name"], file)
 
 
 def _construct(cls: Any, config: str | None, stage: str) -> Any:
@@ -215,7 +224,15 @@ def _construct(cls: Any, config: str | None, stage: str) -> Any:
             f"{cls.name} has no config {plain(config)!r}; it {known}",
             hint=f"dsmanager build {cls.name}{'/' + near[0] if near else ''}",
         )
-    return cls(data_dir=stage, config=config)
+    return make(cls, config, stage)
+
+
+def make(cls: Any, config: str | None, stage: str) -> Any:
+    """A builder and its ``info``, which TFDS makes when it is first used."""
+    with forks.one_process():
+        builder = cls(data_dir=stage, config=config)
+        builder.info  # noqa: B018 - so that the builder's own code has run
+    return builder
 
 
 def _code(cls: Any) -> str:

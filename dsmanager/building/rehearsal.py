@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import generate, loader, pending, seams
+from dsmanager.building import forks, generate, loader, pending, seams
 from dsmanager.building.checks import decode_first
 from dsmanager.building.stand_ins import Sources
 from dsmanager.catalog.findings import Finding, Severity
@@ -70,7 +70,8 @@ class _Rehearsal:
         """The one class of the file; whatever is wrong with it is a finding."""
         request = self._request
         try:
-            classes = loader.concrete_classes(request["origin"], request["name"], self._file)
+            with forks.one_process():
+                classes = loader.concrete_classes(request["origin"], request["name"], self._file)
         except DsmanagerError as error:
             self._fail("one-builder", error)
         except BaseException as error:
@@ -97,9 +98,11 @@ class _Rehearsal:
                 self._add("error", "version", "the builder has no VERSION", hint=hint)
                 continue
             try:
-                yield cls(data_dir=self._request["stage"], config=name)
+                builder = generate.make(cls, name, self._request["stage"])
             except BaseException as error:
                 self._add_failure("construct", error, at="BUILDER_CONFIGS" if name else "_info")
+                continue
+            yield builder
 
     def _is_sound(self, builder: Any) -> bool:
         """Names, versions and features of one config."""
@@ -150,6 +153,7 @@ class _Rehearsal:
         builder._make_download_manager = sources.manager
         if isinstance(builder, tfds.core.ShardBasedBuilder):
             _shorten_shards(builder)
+        forks.guard(builder)
         generate.forget_accesses(builder.info)
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
@@ -176,7 +180,7 @@ class _Rehearsal:
         more = f" and {len(sources.absent) - 2} more" if len(sources.absent) > 2 else ""
         text = f"not tried: its sources are not here ({what}{more})"
         if sources.dummy_data is not None:
-            why = described(error)["message"].removeprefix(_FAILED)
+            why = described(error, _FAILED)["message"].removeprefix(f"{_FAILED}: ")
             text += f", and dummy_data does not do instead: {why}"
         hint = "name the folder that has them: dsmanager check PATH --manual-dir FOLDER"
         self._add("note", "trial", text, at="_split_generators", hint=hint)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dsmanager.building.forks import guarded
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
 from dsmanager.records.tfrecord import TFRecordWriter
@@ -107,7 +108,7 @@ def _write_shard(self: Any, examples: Iterable[Any], path: Any, *, progress: Pro
 
     def serialized() -> Iterable[tuple[Any, bytes]]:
         nonlocal count
-        for key, example in examples:
+        for key, example in guarded(examples):
             record = self._serialize_example(example)
             count += 1
             progress.add_items()

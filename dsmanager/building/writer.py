@@ -19,6 +19,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.assembly import write_shards
 from dsmanager.building.encoder import make_encoder
+from dsmanager.building.forks import guarded
 from dsmanager.building.pending import Pending, encode, owned
 from dsmanager.building.serializer import make_serializer
 from dsmanager.building.spill import PLACE_BYTES, Places, Spill
@@ -93,7 +94,10 @@ def fill(
     from tensorflow_datasets.core import utils
 
     encoder = make_encoder(features)
-    for number, (key, example) in enumerate(examples):
+    for number, pair in enumerate(guarded(examples)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"a generator yields (key, example), not {type(pair).__name__}")
+        key, example = pair
         try:
             if beside:
                 encoded, pending = encode(encoder, example)

@@ -33,7 +33,8 @@ def described(error: BaseException, failed: str) -> dict[str, Any]:
             ours = from_os_error(cause, "build")
             return _values(NoSpaceError.__name__, ours.message, ours.hint)
     hint = next(filter(None, map(_missing_package, _causes(error))), None)
-    return _values("DsmanagerError", f"{failed}: {type(error).__name__}: {error}", hint)
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return _values("DsmanagerError", f"{failed}: {said}", hint)
 
 
 def raised(kind: str, message: str, hint: str | None) -> DsmanagerError:
