@@ -33,6 +33,7 @@ PREFIX_OF_BARE_BUCKET = "datasets/cache"
 
 _URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,254})(?P<path>/.*)?")
 _ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+_ELSEWHERE = re.compile(r"(s3|gs|gcs|hdfs|abfs|https?):/", re.IGNORECASE)
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _KINDS = {str: "a text", bool: "true or false", list: "a list", int: "a number"}
 _OFF = ("0", "false", "no", "off")
@@ -283,6 +284,13 @@ def _default_state_dir() -> Path:
 
 
 def _absolute(path: str | os.PathLike[str], base: Path) -> Path:
+    """Raises UsageError for a URL: taken for a path it would make folders of odd names here."""
+    if _ELSEWHERE.match(os.fspath(path)):
+        raise UsageError(
+            f"{redact(plain(os.fspath(path)))} is no folder of this machine: datasets are built "
+            "here, and moved as archives",
+            hint="use a folder, then: dsmanager upload REF --remote s3://bucket/prefix",
+        )
     return Path(os.path.normpath(base / os.path.expanduser(path)))
 
 

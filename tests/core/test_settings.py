@@ -94,6 +94,14 @@ def test_the_data_dir_defaults_to_tfds_own(load):
     assert load(env=both).data_dir == Path("/ours")
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/data", "gs://bucket", Path("s3://bucket")])
+def test_a_url_is_no_data_dir(load, url):
+    with pytest.raises(UsageError, match="is no folder of this machine"):
+        load(data_dir=url)
+    with pytest.raises(UsageError, match="is no folder of this machine"):
+        load(env={"TFDS_DATA_DIR": str(url)})
+
+
 def test_the_manifest_is_the_nearest_one_upward_else_the_data_dirs(load, places):
     assert load(data_dir="/d").manifest_path == Path("/d/datasets.json")
     nearest = places["project"].with_name("datasets.json")
