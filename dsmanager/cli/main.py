@@ -23,7 +23,7 @@ VERBS = {
     "list": "Show what is built, cached, remote or recorded.",
     "info": "Show splits, features, sizes, files, licence and provenance.",
     "build": "Build datasets with their TFDS builders.",
-    "check": "Check builders before a long build, with a trial of a few examples.",
+    "check": "Check builders before a long build, and try a few examples.",
     "new": "Scaffold ./NAME/: a builder with its test and dummy data.",
     "package": "Pack what is built as archives, and record them.",
     "verify": "Verify archives and builds against every record of them.",
