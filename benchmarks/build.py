@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,6 +26,7 @@ from benchmarks.timing import verdict
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.files import flush_tree, move_tree_into_place, remove_path
+from dsmanager.parallel.environment import child_environment
 from dsmanager.progress import CancelToken, Progress
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
@@ -83,14 +85,15 @@ print("seconds", time.perf_counter() - started_s)
 """
 
 
-# What the child of a build does, with the same call timed.
+# A build without a child process, with the same call timed.
 OURS = """
 import pathlib, sys, time
 import tensorflow_datasets as tfds
-from dsmanager.building import generate
-from dsmanager.progress import Progress
+from dsmanager.building import generate, run
+from dsmanager.catalog.find import builders_at
+from dsmanager.progress import CancelToken, Progress
 
-home, data_dir = sys.argv[1:]
+home, data_dir = map(pathlib.Path, sys.argv[1:])
 call = tfds.core.DatasetBuilder.download_and_prepare
 
 def timed(*arguments, **options):
@@ -99,14 +102,14 @@ def timed(*arguments, **options):
     print("seconds", time.perf_counter() - started_s)
 
 tfds.core.DatasetBuilder.download_and_prepare = timed
-pathlib.Path(data_dir, "downloads").mkdir(parents=True)
-generate.build({
-    "origin": "path", "name": "photos", "file": home + "/photos.py", "stage": data_dir,
-    "config": None, "download_dir": data_dir + "/downloads",
-    "partial_dir": data_dir + "/downloads/partial", "manual_dir": None, "fresh_downloads": False,
-    "old_urls": [], "register_checksums": False, "max_examples": None, "workers": 2,
-    "verify": True, "file_format": "tfrecord",
-}, Progress(), lambda: None)
+run.run_child = lambda request, **_: generate.build(request, Progress(), lambda: None)
+stage = data_dir / "stage"
+stage.mkdir(parents=True)
+staged = run.build(
+    builders_at(home)[0], config=None, data_dir=data_dir, stage=stage, download_dir=None,
+    manual_dir=None, log_path=data_dir / "log.txt", progress=Progress(), cancel=CancelToken())
+(data_dir / "photos").mkdir()
+staged.tree.rename(data_dir / staged.ref.subdir)
 """
 
 
@@ -115,7 +118,7 @@ def with_tfds(home: Path, data_dir: Path) -> float:
 
 
 def with_ours(home: Path, data_dir: Path) -> float:
-    return call(OURS, home, data_dir)
+    return call(OURS, home, data_dir, child_environment(os.environ, home))
 
 
 def whole_tfds(home: Path, data_dir: Path) -> float:
@@ -125,7 +128,9 @@ def whole_tfds(home: Path, data_dir: Path) -> float:
     return time.perf_counter() - started_s
 
 
-def call(code: str, home: Path, data_dir: Path) -> float:
+def call(
+    code: str, home: Path, data_dir: Path, environment: Mapping[str, str] = os.environ
+) -> float:
     """Seconds of the one call, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", code, str(home), str(data_dir)],
@@ -133,7 +138,7 @@ def call(code: str, home: Path, data_dir: Path) -> float:
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     return float(done.stdout.rpartition("seconds")[2])
 

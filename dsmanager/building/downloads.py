@@ -17,7 +17,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -30,13 +30,12 @@ from tensorflow_datasets.core.download import checksums, download_manager, extra
 from tensorflow_datasets.core.download import resource as resource_lib
 from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
-from dsmanager.building.fetch import Meter, fetch
 from dsmanager.errors import NotFoundError, VerificationError
 from dsmanager.files import remove_path, require_free_bytes
 from dsmanager.progress import Progress
 from dsmanager.text import plain, redact
 
-__all__ = ["Downloads", "ManualFolderError"]
+__all__ = ["Downloads", "KnownUrls", "ManualFolderError"]
 
 _PARALLEL_DOWNLOADS = 8
 _BROKEN = (EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -48,17 +47,52 @@ class OwnMethod(enum.Enum):
     XZ = enum.auto()
 
 
+class KnownUrls(dict[str, Any]):
+    """UrlInfo by URL; what TFDS knows of the URLs of its own datasets comes when it is asked for.
+
+    That is in a hundred files, and reading them takes as long as a small build.
+    """
+
+    def __init__(self, all_of_tfds: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._all_of_tfds = all_of_tfds
+
+    def get(self, url: str, default: Any = None) -> Any:
+        self._look_up(url)
+        return super().get(url, default)
+
+    def __contains__(self, url: object) -> bool:
+        self._look_up(url)
+        return super().__contains__(url)
+
+    def _look_up(self, url: object) -> None:
+        if not super().__contains__(url) and url in (known := self._all_of_tfds()):
+            self[str(url)] = known[str(url)]
+
+
 class ManualFolderError(NotFoundError, AssertionError):
     """The manual folder is not there or empty; TFDS's builders expect an AssertionError."""
+
+
+@contextmanager
+def _known_urls_on_demand() -> Iterator[None]:
+    """TFDS's manager takes what it knows of all URLs when it is made."""
+    whole = checksums.get_all_url_infos
+    checksums.get_all_url_infos = lambda: KnownUrls(whole)
+    try:
+        yield
+    finally:
+        checksums.get_all_url_infos = whole
 
 
 class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS has no types
     """Adds to ``progress``; keeps unfinished files in ``partial_dir`` only."""
 
     def __init__(self, *, partial_dir: Path, progress: Progress, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        with _known_urls_on_demand():
+            super().__init__(**kwargs)
         self._partial_dir = partial_dir
-        self._meter = Meter(progress)
+        self._progress = progress
         self._pool = ThreadPoolExecutor(_PARALLEL_DOWNLOADS)
         self._extracting = threading.Lock()
         self._extracted: dict[Path, Path] = {}
@@ -91,6 +125,12 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         return _Silent()
 
     _extractor = _downloader
+
+    @cached_property
+    def _meter(self) -> Any:
+        from dsmanager.building.fetch import Meter
+
+        return Meter(self._progress)
 
     @cached_property
     def manual_dir(self) -> Any:
@@ -133,6 +173,8 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         known_size = self._url_infos.get(url)
         if known_size is not None:
             require_free_bytes(self._partial_dir, int(known_size.size), redact(url))
+        from dsmanager.building.fetch import fetch  # with requests: only what fetches waits for it
+
         fetched = fetch(url, self._partial_dir, meter=self._meter, dataset=self._dataset_name)
         info = checksums.UrlInfo(
             size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
