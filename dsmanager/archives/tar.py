@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, check_path
 
@@ -24,6 +25,7 @@ __all__ = [
     "BLOCK_BYTES",
     "ByteStream",
     "Entry",
+    "HeaderStream",
     "entries",
     "file_header",
     "folder_header",
@@ -126,6 +128,17 @@ class Entry:
     is_folder: bool
 
 
+class HeaderStream(Protocol):
+    """What :func:`entries` needs of a stream: ByteStream, or a file that can skip content."""
+
+    @property
+    def offset(self) -> int: ...
+
+    def take(self, count: int) -> bytes: ...
+
+    def rest(self) -> Iterator[memoryview]: ...
+
+
 class ByteStream:
     """A stream of chunks, taken in pieces of any length without joining what is large."""
 
@@ -177,7 +190,7 @@ class ByteStream:
             yield piece
 
 
-def entries(stream: ByteStream) -> Iterator[Entry]:
+def entries(stream: HeaderStream) -> Iterator[Entry]:
     """Every member of the tar stream, in order, up to its very end.
 
     After each file the caller takes its ``size`` bytes from ``stream``; the padding is skipped
@@ -197,7 +210,7 @@ def entries(stream: ByteStream) -> Iterator[Entry]:
     raise MalformedError(f"more than {2 * MAX_MEMBERS:,} headers")
 
 
-def _next_entry(stream: ByteStream) -> Entry | None:
+def _next_entry(stream: HeaderStream) -> Entry | None:
     path: bytes | None = None
     size: int | None = None
     seen: set[bytes] = set()
@@ -328,7 +341,7 @@ def _parse_pax(content: bytes) -> tuple[bytes | None, int | None]:
     return found.get("path"), int(size)
 
 
-def _check_end(stream: ByteStream) -> None:
+def _check_end(stream: HeaderStream) -> None:
     """A second zero block, then nothing but a bounded run of zeros in whole blocks."""
     if stream.take(BLOCK_BYTES) != _ZEROS:
         raise MalformedError("one zero block, and then more content")

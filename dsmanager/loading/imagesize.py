@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["image_size"]
+from dsmanager.sources.jpeg import frame_of
 
-_STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+__all__ = ["image_size"]
 
 
 def image_size(data: bytes) -> tuple[str, int, int] | None:
@@ -21,23 +20,5 @@ def image_size(data: bytes) -> tuple[str, int, int] | None:
     if data[:2] == b"BM" and len(data) >= 26:
         width, height = struct.unpack_from("<ii", data, 18)
         return "BMP", width, abs(height)
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[str, int, int] | None:
-    """Steps over segments up to the start of the frame (ITU T.81, B.1)."""
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:
-            position += 1
-        elif marker in _WITHOUT_LENGTH:
-            position += 2
-        elif marker in _STARTS_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            return "JPEG", width, height
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return None
+    frame = frame_of(data)
+    return None if frame is None else ("JPEG", frame.width, frame.height)

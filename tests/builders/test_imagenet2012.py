@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsmanager.builders.standard.imagenet2012.images import as_rgb_jpeg
 from dsmanager.building.run import build
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import find_builder
@@ -21,6 +20,7 @@ from dsmanager.errors import DsmanagerError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
+from dsmanager.sources.images import as_rgb_jpeg
 
 Build = Callable[..., BuiltDataset]
 SYNSETS = ("n01440764", "n01443537", "n15075141")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import tarfile
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from dsmanager.builders.partitioned import PartitionedBuilder
-from dsmanager.builders.standard.imagenet2012.images import as_rgb_jpeg
+from dsmanager.sources import imagenet
+from dsmanager.sources.imagenet import Group, Image, ImageReader, SplitSource
+from dsmanager.sources.images import as_rgb_jpeg
 
-_OF_TFDS = "datasets/imagenet2012"
-_TARS = {
-    "train": "ILSVRC2012_img_train.tar",
-    "validation": "ILSVRC2012_img_val.tar",
-    "test": "ILSVRC2012_img_test.tar",
-}
-_TREES = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
-_ROOTS = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 _PARTITIONS = 125  # of a split: each keeps a file open when the shards are written
 _NO_LABEL = -1
+_NAMES_FILE = tfds.core.tfds_path("datasets/imagenet2012/labels.txt")
 
 
 class Imagenet2012(PartitionedBuilder):
@@ -47,7 +42,7 @@ class Imagenet2012(PartitionedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(names_file=_packaged("labels.txt")),
+                    "label": tfds.features.ClassLabel(names_file=_NAMES_FILE),
                     "file_name": tfds.features.Text(),
                 }
             ),
@@ -58,119 +53,47 @@ class Imagenet2012(PartitionedBuilder):
 
     def _partitions(self, dl_manager: Any) -> dict[str, list[dict[str, Any]]]:
         manual = Path(dl_manager.manual_dir)
-        found = {split: _source(manual, split) for split in _TARS}
-        partitions = {
-            split: _of_tar(source, split) if source.is_file() else _of_tree(source, split)
-            for split, source in found.items()
-            if source is not None
-        }
-        if not partitions:
+        found = imagenet.find_splits(manual)
+        if not found:
             raise FileNotFoundError(
-                f"{manual} holds no split of ImageNet: neither {', '.join(_TARS.values())} "
+                f"{manual} holds no split of ImageNet: neither {', '.join(imagenet.TARS.values())} "
                 "nor the folders train, val or test"
             )
-        return partitions
+        return {split: list(_of(source)) for split, source in found.items()}
 
     def _generate_partition(
         self, split: str, partition: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields (file name, example); a CMYK or PNG image is stored as RGB JPEG, and named."""
-        for name, label, content in _images(partition):
-            image, was = as_rgb_jpeg(content)
+        for image, content in _read(_source(partition), partition):
+            jpeg, was = as_rgb_jpeg(content)
             if was:
-                print(f"{split}: {name} is {was}: stored as RGB JPEG")  # noqa: T201 - to the log
-            yield name, {"image": image, "label": label, "file_name": name}
+                print(f"{split}: {image.name} is {was}: stored as RGB JPEG")  # noqa: T201 - to the log
+            label = image.synset or _NO_LABEL
+            yield image.name, {"image": jpeg, "label": label, "file_name": image.name}
 
 
-def _packaged(name: str) -> Any:
-    """A file of lists that TFDS carries."""
-    return tfds.core.tfds_path(f"{_OF_TFDS}/{name}")
-
-
-def _source(manual: Path, split: str) -> Path | None:
-    """The tar or the folder of one split."""
-    tar = manual / _TARS[split]
-    if tar.is_file():
-        return tar
-    for root in _ROOTS:
-        for name in _TREES[split]:
-            if (manual / root / name).is_dir():
-                return manual / root / name
-    return None
-
-
-def _of_tar(path: Path, split: str) -> list[dict[str, Any]]:
-    with tarfile.open(path, "r:") as tar:
-        members = [(each.name, each.offset_data, each.size) for each in tar if each.isreg()]
-    members = [(name.removeprefix("./"), offset, size) for name, offset, size in members]
-    if split == "train":
-        inner = [[name.removesuffix(".tar"), offset, size] for name, offset, size in members]
-        return [{"tar": str(path), "inner": part} for part in _divided(inner)]
-    labels = _labels(split, [name for name, _, _ in members])
-    images = [[name, labels[name], offset, size] for name, offset, size in members]
-    return [{"tar": str(path), "images": part} for part in _divided(images)]
-
-
-def _of_tree(folder: Path, split: str) -> list[dict[str, Any]]:
-    synsets = sorted(each.name for each in folder.iterdir() if each.is_dir())
-    if synsets and split != "test":
-        folders = [[synset, str(folder / synset)] for synset in synsets]
-        return [{"folders": part} for part in _divided(folders)]
-    names = sorted(each.name for each in folder.iterdir() if each.suffix.upper() == ".JPEG")
-    labels = _labels(split, names)
-    images = [[name, labels[name]] for name in names]
-    return [{"folder": str(folder), "images": part} for part in _divided(images)]
-
-
-def _labels(split: str, names: Sequence[str]) -> dict[str, str | int]:
-    """The labels of validation images stand in the order of the images' names."""
-    if split == "test":
-        return dict.fromkeys(names, _NO_LABEL)
-    labels = _packaged("validation_labels.txt").read_text().split()
-    if len(names) > len(labels):
-        raise ValueError(f"there are {len(names):,} validation images for {len(labels):,} labels")
-    return dict(zip(sorted(names), labels, strict=False))
-
-
-def _divided(items: list[Any]) -> Iterator[list[Any]]:
-    """Runs of about the same length."""
+def _of(source: SplitSource) -> Iterator[dict[str, Any]]:
+    """Runs of about the same length: of synsets, or of images where they are not apart."""
+    groups = imagenet.groups(source)
+    is_apart = any(group.synset for group in groups)
+    items: Sequence[Any] = groups if is_apart else imagenet.images_of(source, groups[0])
+    described = {"source": [source.split, source.form, os.path.realpath(source.path)]}
     size = max(1, -(-len(items) // _PARTITIONS))
-    return (items[start : start + size] for start in range(0, len(items), size))
+    for start in range(0, len(items), size):
+        yield described | {"groups" if is_apart else "images": items[start : start + size]}
 
 
-def _images(partition: dict[str, Any]) -> Iterator[tuple[str, str | int, bytes]]:
-    """(file name, label, content) of every image of a partition."""
-    if "folders" in partition:
-        for synset, folder in partition["folders"]:
-            for path in sorted(Path(folder).iterdir()):
-                if path.suffix.upper() == ".JPEG":
-                    yield path.name, synset, path.read_bytes()
-    elif "folder" in partition:
-        for name, label in partition["images"]:
-            yield name, label, (Path(partition["folder"]) / name).read_bytes()
-    else:
-        with open(partition["tar"], "rb") as file:
-            for name, label, offset, size in partition.get("images", ()):
-                yield name, label, _content(file, name, offset, size)
-            for synset, offset, size in partition.get("inner", ()):
-                for name, start, length in _inner(file, offset, size):
-                    yield name, synset, _content(file, name, start, length)
+def _source(partition: dict[str, Any]) -> SplitSource:
+    split, form, path = partition["source"]
+    return SplitSource(split, form, Path(path))
 
 
-def _inner(file: BinaryIO, offset: int, size: int) -> list[tuple[str, int, int]]:
-    """(name, offset in ``file``, size) of each image of a tar within the tar."""
-    file.seek(offset)
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        return [
-            (member.name.removeprefix("./"), member.offset_data, member.size)
-            for member in tar
-            if member.isreg() and member.offset_data + member.size <= offset + size
-        ]
-
-
-def _content(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    content = file.read(size)
-    if len(content) < size:
-        raise ValueError(f"the tar ends inside {name}")
-    return content
+def _read(source: SplitSource, partition: dict[str, Any]) -> Iterator[tuple[Image, bytes]]:
+    """Every image of a partition with its content."""
+    with ImageReader(source) as reader:
+        for image in partition.get("images", ()):
+            yield Image(*image), reader.read(Image(*image))
+        for group in partition.get("groups", ()):
+            for image in imagenet.images_of(source, Group(*group)):
+                yield image, reader.read(image)

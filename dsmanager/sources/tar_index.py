@@ -1,0 +1,90 @@
+"""What a tar holds and where, found from its headers alone: content is stepped over, never read.
+
+A tar within a tar is a range of the outer file. Headers are parsed as strictly as those of our own
+archives (``archives/tar.py``): files and folders only, bounded headers, whole members.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dsmanager.archives.paths import MalformedError
+from dsmanager.archives.tar import entries
+from dsmanager.errors import VerificationError
+
+__all__ = ["Member", "members"]
+
+_BUFFER_BYTES = 1536  # the padding of a member and the header after it
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file of a tar: ``size`` bytes at ``offset`` of the outermost file."""
+
+    path: str
+    offset: int
+    size: int
+
+
+def members(descriptor: int, offset: int, size: int, *, what: str) -> Iterator[Member]:
+    """The regular files of the tar in that range of an open file, in the order of the tar.
+
+    ``what`` names the tar in errors. Raises VerificationError for a tar that is cut off, damaged or
+    holds anything but files and folders; OSError when it cannot be read.
+    """
+    window = _Window(descriptor, offset, offset + size)
+    try:
+        for entry in entries(window):
+            if not entry.is_folder:
+                yield Member(entry.path, window.position, entry.size)
+                window.skip(entry.size)
+    except MalformedError as error:
+        raise VerificationError(
+            f"{what} is damaged: {error}", hint="fetch it again and compare its size and checksum"
+        ) from error
+
+
+class _Window:
+    """A range of a file, taken as ``ByteStream`` gives a stream, of which parts can be skipped."""
+
+    def __init__(self, descriptor: int, start: int, end: int) -> None:
+        self._descriptor = descriptor
+        self._start = start
+        self._end = end
+        self.position = start
+        self._buffer = b""
+        self._buffer_start = start
+
+    @property
+    def offset(self) -> int:
+        return self.position - self._start
+
+    def skip(self, count: int) -> None:
+        self._require(count)
+        self.position += count
+
+    def take(self, count: int) -> bytes:
+        self._require(count)
+        at = self.position - self._buffer_start
+        if not 0 <= at <= len(self._buffer) - count:
+            wanted = min(max(count, _BUFFER_BYTES), self._end - self.position)
+            self._buffer = os.pread(self._descriptor, wanted, self.position)
+            self._buffer_start, at = self.position, 0
+            if len(self._buffer) < count:
+                raise self._cut_off()
+        self.position += count
+        return self._buffer[at : at + count]
+
+    def rest(self) -> Iterator[memoryview]:
+        while self.position < self._end:
+            yield memoryview(self.take(min(_CHUNK_BYTES, self._end - self.position)))
+
+    def _require(self, count: int) -> None:
+        if count > self._end - self.position:
+            raise self._cut_off()
+
+    def _cut_off(self) -> MalformedError:
+        return MalformedError(f"it is cut off: its content ends at byte {self._end:,}")
