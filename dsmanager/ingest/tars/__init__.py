@@ -1,0 +1,1 @@
+"""Tar shards to records: reading, grouping, examples, parts, shards, and the whole conversion."""
