@@ -71,23 +71,25 @@ class Download:
 
     def run(self) -> str:
         """Reads everything once; returns the sha256 in hexadecimal."""
+        digest = hashlib.sha256()
+        for piece in self.pieces():
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Everything once, in order; each piece is valid until the next is asked for."""
         with Crew(_THREADS + (self._file is not None), self._cancel) as crew:
             try:
-                return self._hash(self._ranges(crew))
-            except _RangesIgnoredError:
-                self._progress.add_bytes(-sum(self._found))
-                return self._hash(self._whole(crew))
+                try:
+                    yield from self._ranges(crew)
+                except _RangesIgnoredError:  # of the first range: nothing was handed on yet
+                    self._progress.add_bytes(-sum(self._found))
+                    yield from self._whole(crew)
             except DsmanagerError:
                 raise
             except Exception as error:
                 self._cancel.check()
                 raise self._named(error) from error
-
-    def _hash(self, pieces: Iterator[memoryview]) -> str:
-        digest = hashlib.sha256()
-        for piece in pieces:
-            digest.update(piece)
-        return digest.hexdigest()
 
     def _ranges(self, crew: Crew) -> Iterator[memoryview]:
         """The ranges in order; at most ``_WINDOW`` of them are in memory."""

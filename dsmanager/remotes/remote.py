@@ -234,6 +234,16 @@ class Remote:
         """Reads the object without saving it; returns its sha256."""
         return self._read(obj, None, None, progress, cancel)
 
+    def pieces(
+        self, obj: RemoteObject, *, progress: Progress, cancel: CancelToken
+    ) -> Iterator[memoryview]:
+        """The object front to back; each piece is valid until the next is asked for.
+
+        Raises TemporaryError when the object changes meanwhile.
+        """
+        with self._translated(self.url_of(obj.name)):
+            yield from self._download(obj, None, None, progress, cancel).pieces()
+
     def delete(self, name: str) -> None:
         """Removes the object; no error when it is not there."""
         self._require_credentials()
@@ -382,16 +392,26 @@ class Remote:
         cancel: CancelToken,
     ) -> str:
         with self._translated(self.url_of(obj.name)):
-            return Download(
-                self._clients.download,
-                self.config,
-                self.key_of(obj.name),
-                obj,
-                file=file,
-                limit=limit,
-                progress=progress,
-                cancel=cancel,
-            ).run()
+            return self._download(obj, file, limit, progress, cancel).run()
+
+    def _download(
+        self,
+        obj: RemoteObject,
+        file: PartialFile | None,
+        limit: RateLimit | None,
+        progress: Progress,
+        cancel: CancelToken,
+    ) -> Download:
+        return Download(
+            self._clients.download,
+            self.config,
+            self.key_of(obj.name),
+            obj,
+            file=file,
+            limit=limit,
+            progress=progress,
+            cancel=cancel,
+        )
 
     def _head(self, name: str) -> RemoteObject:
         answer = self._clients.control.head_object(Bucket=self.config.bucket, Key=self.key_of(name))
