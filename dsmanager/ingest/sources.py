@@ -171,9 +171,7 @@ class _Remotes:
 
     def _config(self, bucket: str, key: str) -> RemoteConfig:
         """The configured remote of the bucket, the one with the nearest prefix, as its root."""
-        of_bucket = [
-            each for each in self._settings.remotes.values() if each.bucket == bucket
-        ]
+        of_bucket = [each for each in self._settings.remotes.values() if each.bucket == bucket]
         root = f"s3://{bucket}/"
         if not of_bucket:
             return self._settings.remote_named(root)

@@ -225,9 +225,7 @@ _HINT = (
 )
 
 
-def record_request(
-    fields: str | None, function: str | None, folder: str
-) -> dict[str, Any]:
+def record_request(fields: str | None, function: str | None, folder: str) -> dict[str, Any]:
     """What ``--fields`` and ``--record`` ask for, as :func:`make_maker` takes it.
 
     Raises UsageError for both at once, for names that are none, and for a function that is not

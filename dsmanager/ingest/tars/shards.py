@@ -228,7 +228,9 @@ def _write_array_record(
         ) from error
     writer = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")
     for part, offset, length in zip(
-        records["part"].tolist(), records["offset"].tolist(), records["length"].tolist(),
+        records["part"].tolist(),
+        records["offset"].tolist(),
+        records["length"].tolist(),
         strict=True,
     ):
         cancel.check()

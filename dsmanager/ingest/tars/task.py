@@ -16,7 +16,7 @@ from typing import Any
 
 from dsmanager.archives.paths import MalformedError
 from dsmanager.archives.reading import tar_chunks
-from dsmanager.errors import DsmanagerError, VerificationError, os_errors
+from dsmanager.errors import VerificationError, os_errors
 from dsmanager.files import remove_path
 from dsmanager.ingest.ahead import ahead
 from dsmanager.ingest.sources import Source, opened_file, raw_chunks
