@@ -25,6 +25,7 @@ VERBS = {
     "build": "Build datasets with their TFDS builders.",
     "check": "Check builders before a long build, and try a few examples.",
     "new": "Scaffold ./NAME/: a builder with its test and dummy data.",
+    "convert": "Make records of raw sources: tar shards, ImageNet.",
     "package": "Pack what is built as archives, and record them.",
     "verify": "Verify archives and builds against every record of them.",
     "extract": "Unpack cached archives, verifying every byte.",

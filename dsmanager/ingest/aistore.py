@@ -1,9 +1,9 @@
 """Objects of an AIStore cluster, ``ais://bucket/key``, through its S3 API or its own SDK.
 
 The S3 API lies below ``<gateway>/s3`` and answers with redirects to the node that has the object:
-they are followed. It takes no signature; where the cluster asks who one is, the token that AIStore's
-tools read (``AIS_AUTHN_TOKEN``) is sent. The SDK is the extra ``ais``, imported only when it is asked
-for. The gateway is given, or ``AIS_ENDPOINT`` names it.
+they are followed. It takes no signature; where the cluster asks who one is, the token that
+AIStore's tools read (``AIS_AUTHN_TOKEN``) is sent. The SDK is the extra ``ais``, imported only when
+it is asked for. The gateway is given, or ``AIS_ENDPOINT`` names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["VIAS", "chunks", "look"]
 
 VIAS = ("s3", "sdk")
 _CHUNK_BYTES = 1 << 20
-_ENDPOINT, _TOKEN = "AIS_ENDPOINT", "AIS_AUTHN_TOKEN"  # noqa: S105 - names of variables
+_ENDPOINT, _TOKEN = "AIS_ENDPOINT", "AIS_AUTHN_TOKEN"
 
 
 def look(url: str, access: Mapping[str, Any] | None, cancel: CancelToken) -> Source:
@@ -78,15 +78,22 @@ def _sdk_object(url: str, access: Mapping[str, Any]) -> Any:
     try:
         from aistore.sdk import Client
         from aistore.sdk.retry_config import ColdGetConf, RetryConfig
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
         from urllib3 import Retry
     except ImportError as error:
         raise DsmanagerError(
             "reading through AIStore's SDK needs the package aistore",
             hint="install it: pip install 'dsmanager[ais]'",
         ) from error
+    # Its own policy asks for an object that is not there again for minutes.
     retries = RetryConfig(
         http_retry=Retry(total=3, backoff_factor=0.5, status_forcelist=[429, 500, 502, 503, 504]),
-        network_retry=RetryConfig.default().network_retry,
+        network_retry=Retrying(
+            retry=retry_if_exception_type(OSError),
+            wait=wait_fixed(1),
+            stop=stop_after_attempt(3),
+            reraise=True,
+        ),
         cold_get_conf=ColdGetConf.default(),
     )
     bucket, _, key = url.removeprefix("ais://").partition("/")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 from dsmanager.errors import UsageError
 from dsmanager.text import plain, redact
@@ -56,8 +56,8 @@ def _expanded(text: str) -> Iterator[str]:
         before, body, after = text[:start], text[start + 1 : end], text[end + 1 :]
         if commas:
             cuts = [start, *commas, end]
-            pieces = [text[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
-            middles = (name for piece in pieces for name in _expanded(piece))
+            pieces = [text[a + 1 : b] for a, b in pairwise(cuts)]
+            middles: Iterator[str] = (name for piece in pieces for name in _expanded(piece))
         else:
             middles = _range(body)
         for middle in middles:

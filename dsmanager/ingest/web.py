@@ -8,8 +8,9 @@ a mixture. A server that gives no byte for ``PATIENCE_S`` seconds is given up.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import TypeVar
 
 import requests
 import urllib3.exceptions
@@ -19,6 +20,8 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.text import plain, redact
 
 __all__ = ["PATIENCE_S", "WebObject"]
+
+T = TypeVar("T")
 
 PATIENCE_S = 25.0
 _TIMEOUTS_S = (5.0, 15.0)
@@ -65,9 +68,7 @@ class WebObject:
         """
         done, since = 0, _Since()
         while True:
-            answer = self._patiently(
-                lambda session, done=done: self._open(session, done, version), cancel, since
-            )
+            answer = self._patiently(partial(self._open, done=done, version=version), cancel, since)
             try:
                 skipped = done if answer.status_code == 200 else 0
                 while chunk := answer.raw.read(_CHUNK_BYTES, decode_content=False):
@@ -107,7 +108,9 @@ class WebObject:
             raise self._changed()
         return answer
 
-    def _patiently(self, attempt: Any, cancel: CancelToken, since: _Since) -> Any:
+    def _patiently(
+        self, attempt: Callable[[requests.Session], T], cancel: CancelToken, since: _Since
+    ) -> T:
         pause_s = _FIRST_PAUSE_S
         while True:
             cancel.check()

@@ -26,6 +26,7 @@ REQUEST = "job.json"
 
 SLOT_OF_VERB = {
     "build": "build",
+    "convert": "disk",
     "package": "disk",
     "verify": "disk",
     "extract": "disk",
@@ -40,8 +41,8 @@ SLOT_OF_VERB = {
 _VALUED = (
     "--data-dir -o --remote --manifest --from --in --subset --path --config --manual-dir "
     "--download-dir --format --max-examples --workers --compression --limit-rate --prefer --plan "
-    "--apply --jobs -j --keep --keep-logs --cluster "
-    "--beam-option"
+    "--apply --jobs -j --keep --keep-logs --cluster --beam-option --to --name --split-at --fields "
+    "--record --shards --max-shard-size --shuffle"
 )
 VALUED_OPTIONS = frozenset(_VALUED.split())
 """Options of these verbs that take the next argument."""

@@ -34,7 +34,8 @@ class IncompleteError(ValueError):
 class Maker(Protocol):
     """Makes the features of one record. ``wanted`` are the extensions that it reads, None all."""
 
-    wanted: frozenset[str] | None
+    @property
+    def wanted(self) -> frozenset[str] | None: ...
 
     def __call__(self, record: TarRecord) -> Made:
         """Raises IncompleteError, and MalformedError for a file that is not what it should be."""

@@ -23,7 +23,7 @@ _BASE = "tensorflow_datasets.core.features"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One feature: ``int64``, ``float32``, ``string``, ``bool``, another dtype of NumPy's, image."""
+    """One feature: its dtype, ``string`` or ``image`` where NumPy has none, and its shape."""
 
     dtype: str
     shape: Shape = ()

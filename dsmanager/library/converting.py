@@ -1,0 +1,87 @@
+"""Converting raw sources: what the verb and the API ask for, as the services take it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager.progress import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from dsmanager.ingest.tars.convert import TarsResult
+    from dsmanager.settings import Settings
+
+__all__ = ["TAR_FORMATS", "TarOptions", "convert_tars"]
+
+TAR_FORMATS = ("tfrecord", "array_record")
+
+
+@dataclass(frozen=True, slots=True)
+class TarOptions:
+    """What can be said of a conversion of tars; see ``dsmanager convert --help``."""
+
+    split_at: str | None = None
+    """``first-dot``, WebDataset's rule, unless ``last-dot``, tar2tf's."""
+    fields: str | None = None
+    record: str | None = None
+    """``module:function`` of one's own."""
+    shards: int | None = None
+    max_shard_size: str | int | None = None
+    shuffle: int | None = None
+    name: str | None = None
+    skip_incomplete: bool = False
+
+
+def convert_tars(
+    settings: Settings,
+    templates: Sequence[str],
+    dest: Path,
+    *,
+    to: str = TAR_FORMATS[0],
+    options: TarOptions,
+    workers: int | None = None,
+    cluster: str | None = None,
+    overwrite: bool = False,
+    progress: Progress,
+    cancel: CancelToken,
+) -> TarsResult:
+    """Converts the tars that ``templates`` mean into the folder ``dest``.
+
+    Raises UsageError for what cannot be asked for, else as
+    :func:`dsmanager.ingest.tars.convert.convert_tars`.
+    """
+    from dsmanager.ingest.tars import convert
+    from dsmanager.ingest.tars.grouping import SPLIT_RULES
+    from dsmanager.ingest.tars.records import record_request
+    from dsmanager.ingest.tars.request import TarsRequest, size_of
+    from dsmanager.ingest.tars.shards import Layout
+
+    max_size = options.max_shard_size
+    layout = Layout(
+        to,
+        options.shards,
+        size_of(str(max_size)) if max_size is not None else None,
+        options.shuffle,
+    )
+    folder = str(settings.working_dir)
+    request = TarsRequest(
+        templates=tuple(templates),
+        dest=Path(os.path.realpath(settings.working_dir / dest.expanduser())),
+        record=record_request(options.fields, options.record, folder),
+        split_at=options.split_at or SPLIT_RULES[0],
+        layout=layout,
+        name=options.name,
+        skip_incomplete=options.skip_incomplete,
+    )
+    return convert.convert_tars(
+        request,
+        settings,
+        workers=workers or os.cpu_count() or 1,
+        cluster=cluster,
+        overwrite=overwrite,
+        progress=progress,
+        cancel=cancel,
+    )
