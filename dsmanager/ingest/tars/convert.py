@@ -90,6 +90,7 @@ def convert_tars(
     ):
         fingerprint = request.fingerprint(sources)
         if (done := _finished(request, fingerprint)) is not None:
+            files.remove_leftovers(dest)
             return done
         _require_room(dest, overwrite)
         run = _Run(request, sources, workers, cluster, progress, cancel)

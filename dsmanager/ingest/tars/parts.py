@@ -188,7 +188,8 @@ def find_twins(parts: Sequence[PartFiles], hashes: Sequence[Any]) -> tuple[str, 
     joined = np.concatenate([np.empty(0, np.uint64), *hashes])
     order = np.argsort(joined, kind="stable")
     ends = np.cumsum([len(each) for each in hashes])
-    for at in np.flatnonzero(joined[order[1:]] == joined[order[:-1]]).tolist():
+    same = np.flatnonzero(joined[order[1:]] == joined[order[:-1]])
+    for at in same[np.argsort(order[same])].tolist():
         pair = sorted((int(order[at]), int(order[at + 1])))
         owners = [int(np.searchsorted(ends, position, side="right")) for position in pair]
         keys = [

@@ -175,6 +175,8 @@ def feature_of(value: Any) -> tuple[Feature, Spec]:
     Raises TypeError for what is none of them, ValueError and OverflowError for numbers that an
     example cannot hold.
     """
+    if hasattr(value, "dtype"):
+        return _array_feature(value)
     if isinstance(value, (bytes, str)):
         return bytes_feature(_bytes(value)), Spec("string")
     if isinstance(value, bool):

@@ -54,7 +54,7 @@ TEMPLATES = st.lists(PIECES, min_size=1, max_size=2).map("".join)
 
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash to compare with")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TEMPLATES, min_size=1, max_size=3))
 def test_any_template_equals_bash(templates: list[str]) -> None:
     assert BASH is not None
