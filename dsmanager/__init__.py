@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     )
     from dsmanager.errors import DsmanagerError
     from dsmanager.library.library import Library
+    from dsmanager.library.tar_dataset import AisDataset, TarDataset, default_record_parser
 
 __all__ = [
+    "AisDataset",
     "DsmanagerError",
     "Library",
+    "TarDataset",
     "build",
+    "default_record_parser",
     "download",
     "ensure",
     "extract",
@@ -49,6 +53,9 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "AisDataset": "dsmanager.library.tar_dataset",
+    "TarDataset": "dsmanager.library.tar_dataset",
+    "default_record_parser": "dsmanager.library.tar_dataset",
     "DsmanagerError": "dsmanager.errors",
     "Library": "dsmanager.library.library",
 }

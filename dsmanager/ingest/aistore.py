@@ -94,7 +94,7 @@ def _sdk_object(url: str, access: Mapping[str, Any]) -> Any:
             stop=stop_after_attempt(3),
             reraise=True,
         ),
-        cold_get_conf=ColdGetConf.default(),
+        cold_get_conf=ColdGetConf(),
     )
     bucket, _, key = url.removeprefix("ais://").partition("/")
     client = Client(access["endpoint"], retry_config=retries, timeout=(5.0, 15.0))
@@ -133,7 +133,7 @@ def _translated(url: str, error: Exception) -> DsmanagerError:
     )
     text = plain(redact(" ".join(str(error).split())))[:200]
     if status == 404 or type(error).__name__ in ("ErrObjNotFound", "ErrBckNotFound"):
-        return NotFoundError(f"{plain(url)} is not there: {text}")
+        return NotFoundError(f"{plain(url)} is not there")
     if status in (401, 403):
         return CredentialsError(f"{plain(url)} may not be read: {text}")
     return TemporaryError(f"{plain(url)} cannot be read: {text}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsmanager.progress import CancelToken, Progress
 
@@ -26,8 +26,10 @@ class TarOptions:
     split_at: str | None = None
     """``first-dot``, WebDataset's rule, unless ``last-dot``, tar2tf's."""
     fields: str | None = None
-    record: str | None = None
-    """``module:function`` of one's own."""
+    record: str | Callable[..., Any] | None = None
+    """``module:function`` of one's own, which takes a record and a seed; or a function object."""
+    seeded: bool = True
+    """Whether a function object takes the seed, too."""
     shards: int | None = None
     max_shard_size: str | int | None = None
     shuffle: int | None = None
@@ -45,20 +47,27 @@ def convert_tars(
     workers: int | None = None,
     cluster: str | None = None,
     overwrite: bool = False,
+    ais: Mapping[str, Any] | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> TarsResult:
     """Converts the tars that ``templates`` mean into the folder ``dest``.
 
-    Raises UsageError for what cannot be asked for, else as
+    A function object that no other process can import is called in this one, whatever ``workers``
+    says. Raises UsageError for what cannot be asked for, else as
     :func:`dsmanager.ingest.tars.convert.convert_tars`.
     """
     from dsmanager.ingest.tars import convert
+    from dsmanager.ingest.tars.functions import call_request
     from dsmanager.ingest.tars.grouping import SPLIT_RULES
     from dsmanager.ingest.tars.records import record_request
     from dsmanager.ingest.tars.request import TarsRequest, size_of
     from dsmanager.ingest.tars.shards import Layout
 
+    if callable(options.record):
+        record = call_request(options.record, seeded=options.seeded)
+    else:
+        record = record_request(options.fields, options.record, str(settings.working_dir))
     max_size = options.max_shard_size
     layout = Layout(
         to,
@@ -66,11 +75,10 @@ def convert_tars(
         size_of(str(max_size)) if max_size is not None else None,
         options.shuffle,
     )
-    folder = str(settings.working_dir)
     request = TarsRequest(
         templates=tuple(templates),
         dest=Path(os.path.realpath(settings.working_dir / dest.expanduser())),
-        record=record_request(options.fields, options.record, folder),
+        record=record,
         split_at=options.split_at or SPLIT_RULES[0],
         layout=layout,
         name=options.name,
@@ -79,9 +87,10 @@ def convert_tars(
     return convert.convert_tars(
         request,
         settings,
-        workers=workers or os.cpu_count() or 1,
+        workers=1 if record["kind"] == "call" else workers or os.cpu_count() or 1,
         cluster=cluster,
         overwrite=overwrite,
+        ais=ais,
         progress=progress,
         cancel=cancel,
     )

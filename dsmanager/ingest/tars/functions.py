@@ -1,7 +1,8 @@
-"""A function of the user's, by ``module:function`` or ``path/to/file.py:function``.
+"""A function of the user's: ``module:function``, ``path/to/file.py:function``, or an object.
 
-It is the user's own code, named on the command line, and runs as the user. Modules are looked for
-in the folder where the command was given, then wherever Python looks.
+It is the user's own code, named on the command line or given to the API, and runs as the user.
+Modules are looked for in the folder where the command was given, then wherever Python looks. A
+function that no other process can import, such as a lambda, is called in this one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import marshal
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,10 @@ from typing import Any
 from dsmanager.errors import UsageError
 from dsmanager.text import plain
 
-__all__ = ["fingerprint_of", "load_function"]
+__all__ = ["call_request", "called", "fingerprint_of", "load_function"]
+
+_calls: dict[str, Callable[..., Any]] = {}
+"""Functions that only this process has, by the fingerprint of their code."""
 
 
 def load_function(name: str, folder: str) -> Callable[..., Any]:
@@ -44,9 +50,36 @@ def fingerprint_of(name: str, folder: str) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def call_request(function: Callable[..., Any], *, seeded: bool) -> dict[str, Any]:
+    """What :func:`~dsmanager.ingest.tars.records.make_maker` takes, for a function object."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    found = getattr(sys.modules.get(module), name, None)
+    if found is function and module not in ("", "__main__"):
+        where = f"{module}:{name}"
+        return {"kind": "function", "function": where, "folder": "", "seeded": seeded}
+    call = _code_of(function)
+    _calls[call] = function
+    return {"kind": "call", "call": call, "seeded": seeded}
+
+
+def called(call: str) -> Callable[..., Any]:
+    """The function of a ``call_request`` of this process."""
+    return _calls[call]
+
+
+def _code_of(function: Callable[..., Any]) -> str:
+    """Equal for equal code with equal values around it; where these cannot be told, never."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return secrets.token_hex(16)
+    around = [cell.cell_contents for cell in function.__closure__ or ()]
+    values = repr([around, function.__defaults__])
+    return hashlib.sha256(marshal.dumps(code) + values.encode()).hexdigest()
+
+
 def _module(where: str, folder: str) -> ModuleType:
     if not where.endswith(".py"):
-        if folder not in sys.path:
+        if folder and folder not in sys.path:
             sys.path.insert(0, folder)
         return importlib.import_module(where)
     path = Path(folder, where).absolute()

@@ -12,10 +12,11 @@ from typing import Any, Protocol, TypeAlias
 
 from dsmanager.archives.paths import MalformedError
 from dsmanager.errors import DsmanagerError, UsageError, VerificationError
-from dsmanager.ingest.tars.functions import load_function
+from dsmanager.ingest.tars.functions import called, load_function
 from dsmanager.ingest.tars.grouping import TarRecord
 from dsmanager.ingest.tars.specs import IMAGE, Spec, Specs
 from dsmanager.records.encoding import Feature, bytes_feature, float_feature, int64_feature
+from dsmanager.records.example import parse_example
 from dsmanager.sources.jpeg import frame_of
 
 __all__ = ["IncompleteError", "Maker", "default_features", "make_maker", "seed_of"]
@@ -42,7 +43,7 @@ class Maker(Protocol):
 
 
 def make_maker(record: Mapping[str, Any], source_name: str) -> Maker:
-    """The way that a request names: ``{"kind": "default" | "fields" | "function", …}``.
+    """The way that a request names: ``{"kind": "default" | "fields" | "function" | "call", …}``.
 
     ``source_name`` is the base name of the tar, which a seed depends on. Raises UsageError for a
     function that cannot be found.
@@ -51,7 +52,11 @@ def make_maker(record: Mapping[str, Any], source_name: str) -> Maker:
         return _Default()
     if record["kind"] == "fields":
         return _Fields(record["fields"])
-    return _Own(load_function(record["function"], record["folder"]), source_name)
+    if record["kind"] == "call":
+        function = called(record["call"])
+    else:
+        function = load_function(record["function"], record["folder"])
+    return _Own(function, source_name, is_seeded=record.get("seeded", True))
 
 
 def seed_of(source_name: str, key: str) -> int:
@@ -143,14 +148,20 @@ class _Own:
 
     wanted = None
 
-    def __init__(self, function: Callable[..., Any], source_name: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], source_name: str, *, is_seeded: bool = True
+    ) -> None:
         self._function = function
         self._source_name = source_name
+        self._is_seeded = is_seeded
 
     def __call__(self, record: TarRecord) -> Made:
         given = {"__key__": record.key, **record.files}
+        seed = [seed_of(self._source_name, record.key)] if self._is_seeded else []
         try:
-            values = self._function(given, seed_of(self._source_name, record.key))
+            values = self._function(given, *seed)
+            if hasattr(values, "SerializeToString"):  # a tf.train.Example
+                values = _values_of(values.SerializeToString())
         except DsmanagerError:
             raise
         except Exception as error:
@@ -167,6 +178,12 @@ class _Own:
             except (TypeError, ValueError, OverflowError) as error:
                 raise MalformedError(f"the feature '{name}' cannot be stored: {error}") from error
         return features, specs
+
+
+def _values_of(example: bytes) -> dict[str, Any]:
+    """The values of an Example; a list of one is that one."""
+    parsed = parse_example(example)
+    return {name: values[0] if len(values) == 1 else values for name, values in parsed.items()}
 
 
 def feature_of(value: Any) -> tuple[Feature, Spec]:
