@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("start", "archives", "transfers", "build", "build_memory", "tui")
+BENCHMARKS = ("start", "archives", "transfers", "build", "build_memory", "convert_tars", "tui")
 
 
 def main() -> None:

@@ -17,12 +17,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import NoSpaceError, from_os_error, os_errors
 
 __all__ = [
+    "begin_writeback",
     "final_name_of",
     "free_bytes",
     "fsync_folder",
@@ -43,6 +45,8 @@ __all__ = [
 
 _SUFFIX = ".tmp"
 _RENAME_EXCHANGE = 2
+_SYNC_FILE_RANGE_WRITE = 2
+_FEW_FILES = 16
 _AT_FDCWD = -100
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.old)?\.tmp", re.DOTALL)
 
@@ -233,12 +237,25 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def begin_writeback(descriptor: int) -> None:
+    """Has the disk begin with what was written to a file, where the system can; never waits for it.
+
+    What is flushed later finds most of its work done.
+    """
+    begin = getattr(_libc(), "sync_file_range", None) if sys.platform == "linux" else None
+    if begin is not None:
+        begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+
 def flush_tree(tree: Path) -> None:
     """Puts a whole tree on disk: one ``syncfs`` on Linux, ``fsync`` for each file elsewhere.
 
-    20,000 files of 10 KB take 0.7 s with one syncfs and 13.5 s with an fsync each.
+    20,000 files of 10 KB take 0.7 s with one syncfs and 13.5 s with an fsync each. A few files are
+    flushed one by one, for syncfs waits for what everybody else is writing.
     """
     syncfs = getattr(_libc(), "syncfs", None) if sys.platform == "linux" else None
+    if _has_few_files(tree):
+        syncfs = None
     if syncfs is not None:
         descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -253,6 +270,11 @@ def flush_tree(tree: Path) -> None:
         for name in names:
             flush_file(Path(folder, name))
         fsync_folder(Path(folder))
+
+
+def _has_few_files(tree: Path) -> bool:
+    files = (name for _, _, names in os.walk(tree) for name in names)
+    return sum(1 for _ in islice(files, _FEW_FILES + 1)) <= _FEW_FILES
 
 
 def free_bytes(folder: Path) -> int:

@@ -8,6 +8,7 @@ another, so that an image is not copied.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -40,12 +41,12 @@ def int64_feature(*values: int) -> Feature:
 def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
     """The record of an Example; small pieces are joined."""
     body: list[bytes] = []
-    for name in sorted(features, key=_rank):
-        feature, key = features[name], name.encode()
-        length = _varint(sum(map(len, feature)))
-        head = b"\x0a" + _varint(len(key)) + key + b"\x12" + length
-        size = len(head) + sum(map(len, feature))
-        body += (b"\x0a" + _varint(size) + head, *feature)
+    for name, head in _heads(tuple(features)):
+        feature = features[name]
+        size = sum(map(len, feature))
+        length = _varint(size)
+        size += len(head) + len(length)
+        body += (b"\x0a" + _varint(size) + head + length, *feature)
     pieces: list[bytes] = []
     small = [b"\x0a" + _varint(sum(map(len, body)))]
     for part in body:
@@ -55,6 +56,13 @@ def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
             pieces += (b"".join(small), part)
             small = []
     return [*pieces, b"".join(small)]
+
+
+@functools.lru_cache(maxsize=64)
+def _heads(names: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Names in order, each with the key of its map entry: the same for every record."""
+    keys = [(name, name.encode()) for name in sorted(names, key=_rank)]
+    return [(name, b"\x0a" + _varint(len(key)) + key + b"\x12") for name, key in keys]
 
 
 def _rank(name: str) -> bytes:
@@ -69,9 +77,14 @@ def _packed(kind: bytes, values: bytes) -> Feature:
 
 
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)
         value >>= 7
     parts.append(value)
     return bytes(parts)
+
+
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))

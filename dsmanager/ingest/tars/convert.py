@@ -191,10 +191,12 @@ class _Run:
     def _parts(self) -> tuple[list[Part], int]:
         """Every part, those that were finished before first; and how many those were."""
         prints = [self._request.part_fingerprint(source) for source in self._sources]
+        self._progress.start_phase("check", item_unit="records")
         made = {
             each.number: part
             for each, fingerprint in zip(self._files, prints, strict=True)
-            if (part := Part.read(each, fingerprint)) and part.has_data(each.data)
+            if (part := Part.read(each, fingerprint))
+            and part.is_whole(each, self._progress, self._cancel)
         }
         waiting = [each.number for each in self._files if each.number not in made]
         self._remove_strangers()

@@ -79,7 +79,7 @@ def _content(tar: TarReader, member: Member, record: TarRecord) -> bytes:
 def split_name(name: str, split_at: str) -> tuple[str, str] | str:
     """``(key, extension)`` of a file, or the kind of it, when it belongs to no record."""
     folder, slash, base = name.rpartition("/")
-    if _META.match(name):
+    if name.startswith("__") and _META.match(name):
         return "files named __…__"
     if base.startswith("."):
         return "hidden files"

@@ -20,9 +20,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.errors import from_os_error
+from dsmanager.errors import VerificationError, from_os_error
+from dsmanager.files import begin_writeback
 from dsmanager.ingest.tars.specs import Specs, from_json, to_json
-from dsmanager.records.tfrecord import FRAMING_BYTES, frame
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.records.tfrecord import FRAMING_BYTES, frame, masked_crc32c, scan
 
 __all__ = ["Part", "PartFiles", "PartWriter", "find_twins", "read_index"]
 
@@ -63,6 +65,7 @@ class Part:
     records: int
     payload_bytes: int
     file_bytes: int
+    index_crc: int
     specs: Specs
     left_out: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Kinds of members and records that are not in it: how many, and the first one's name."""
@@ -73,6 +76,7 @@ class Part:
             "records": self.records,
             "payload_bytes": self.payload_bytes,
             "file_bytes": self.file_bytes,
+            "index_crc": self.index_crc,
             "specs": to_json(self.specs),
             "left_out": {kind: list(found) for kind, found in self.left_out.items()},
         }
@@ -94,6 +98,17 @@ class Part:
         try:
             return path.stat().st_size == self.file_bytes
         except OSError:
+            return False
+
+    def is_whole(self, files: PartFiles, progress: Progress, cancel: CancelToken) -> bool:
+        """Whether every byte is what was written: parts are not flushed, a crash may take some."""
+        if not self.has_data(files.data):
+            return False
+        try:
+            index = masked_crc32c(files.index.read_bytes())
+            count = scan(files.data, progress=progress, cancel=cancel)
+            return index == self.index_crc and count == self.records
+        except (OSError, VerificationError):
             return False
 
 
@@ -147,10 +162,8 @@ class PartWriter:
         with open(self._files.index, "wb") as index:
             index.write(self._offsets)
             index.write(self._hashes)
-            index.flush()
-            for file in (index, self._keys, self._data):
-                os.fsync(file.fileno())
-        part = Part(fingerprint, self.records, self.payload_bytes, self._end, specs, left_out)
+        crc = masked_crc32c(self._offsets.tobytes(), self._hashes.tobytes())
+        part = Part(fingerprint, self.records, self.payload_bytes, self._end, crc, specs, left_out)
         unfinished = self._files.facts.with_suffix(".new")
         unfinished.write_text(json.dumps(part.to_json()), "utf-8")
         os.replace(unfinished, self._files.facts)
@@ -212,6 +225,7 @@ def _hash(key: str) -> int:
 
 
 def _write_all(descriptor: int, pieces: list[bytes]) -> None:
+    """Writes a batch, and has the disk begin with it: the flush at the end finds little to do."""
     views = [memoryview(piece) for piece in pieces]
     while views:
         written = os.writev(descriptor, views[:_BATCH_PIECES])
@@ -222,3 +236,4 @@ def _write_all(descriptor: int, pieces: list[bytes]) -> None:
         views = views[done:]
         if views and written:
             views[0] = views[0][written:]
+    begin_writeback(descriptor)

@@ -9,7 +9,6 @@ only read when it is taken; a header never makes it allocate more than a bound.
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ __all__ = ["ChunkStream", "FileStream", "LeftOut", "Member", "Stream", "TarReade
 MAX_MEMBER_BYTES = 2**31 - 1
 """As much as a ``tf.train.Example`` can be: the bound of protobuf."""
 
+_WINDOW_BYTES = 8 << 10  # holds headers and labels between two images
+_COUNTED_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_SIZE = (1 << 63) - 1
 _ZEROS = bytes(BLOCK_BYTES)
@@ -68,27 +69,51 @@ class FileStream:
     """
 
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._descriptor = file.fileno()
+        self._size_bytes = os.fstat(self._descriptor).st_size
         self._progress = progress
-        self._size_bytes = os.fstat(file.fileno()).st_size
-        self._file = io.BufferedReader(file, 1 << 16)  # type: ignore[type-var]
+        self._at = self._counted = 0
+        self._window, self._window_at = b"", 0
 
     def take(self, count: int) -> bytes:
-        content = self._file.read(count)
+        start = self._at - self._window_at
+        if count > _WINDOW_BYTES:
+            content = self._read(count)
+        else:
+            if not 0 <= start <= len(self._window) - count:
+                self._window, self._window_at, start = self._read(_WINDOW_BYTES), self._at, 0
+            content = self._window[start : start + count]
         if len(content) < count:
-            raise _cut_off(self._file.tell())
-        self._progress.add_bytes(count)
+            raise _cut_off(self._at + len(content))
+        self._move(count)
         return content
 
     def skip(self, count: int) -> None:
-        if self._file.tell() + count > self._size_bytes:
+        if self._at + count > self._size_bytes:
             raise _cut_off(self._size_bytes)
-        self._file.seek(count, io.SEEK_CUR)
-        self._progress.add_bytes(count)
+        self._move(count)
 
     def rest(self) -> Iterator[bytes | memoryview]:
-        while chunk := self._file.read(1 << 20):
-            self._progress.add_bytes(len(chunk))
+        while chunk := self._read(1 << 20):
+            self._move(len(chunk))
             yield chunk
+        self._progress.add_bytes(self._at - self._counted)
+        self._counted = self._at
+
+    def _read(self, count: int) -> bytes:
+        content = os.pread(self._descriptor, count, self._at)
+        while len(content) < count:  # one pread gives 2 GiB at most
+            more = os.pread(self._descriptor, count - len(content), self._at + len(content))
+            if not more:
+                break
+            content += more
+        return content
+
+    def _move(self, count: int) -> None:
+        self._at += count
+        if self._at - self._counted > _COUNTED_BYTES:
+            self._progress.add_bytes(self._at - self._counted)
+            self._counted = self._at
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +216,8 @@ def _text(name: bytes) -> str:
 
 def _parse(header: bytes) -> tuple[bytes, int, bytes]:
     """``(name, size, kind)`` of a header block."""
-    checksum = _number(header[148:156], "checksum")
-    unsigned = sum(header) - sum(header[148:156]) + 8 * 32
-    if checksum != unsigned:
+    field = header[148:156]
+    if _number(field, "checksum") != sum(header) - sum(field) + 8 * 32:
         raise MalformedError("this is no tar, or a header of it is damaged")
     name = header[:100].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and header[345]:
@@ -208,9 +232,11 @@ def _number(field: bytes, what: str) -> int:
             raise MalformedError(f"a {what} is negative or absurd")
         return number
     digits = field.strip(b"\0 ")
-    if digits.strip(b"01234567") or (not digits and what != "size"):
+    if digits.isdigit() and b"8" not in digits and b"9" not in digits:
+        return int(digits, 8)
+    if digits or what != "size":
         raise MalformedError("this is no tar, or a header of it is damaged")
-    return int(digits or b"0", 8)
+    return 0
 
 
 def _pax_records(content: bytes) -> dict[bytes, bytes]:
