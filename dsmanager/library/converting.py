@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsmanager.errors import UsageError
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def convert_tars(
 
     if callable(options.record):
         record = call_request(options.record, seeded=options.seeded)
+        if cluster is not None and record["kind"] == "call":
+            raise UsageError(
+                "a function that no other process can import cannot travel to a cluster",
+                hint="put it in a module that the workers have: --record module:function",
+            )
     else:
         record = record_request(options.fields, options.record, str(settings.working_dir))
     max_size = options.max_shard_size
@@ -87,7 +93,7 @@ def convert_tars(
     return convert.convert_tars(
         request,
         settings,
-        workers=1 if record["kind"] == "call" else workers or os.cpu_count() or 1,
+        workers=1 if record["kind"] == "call" else workers,
         cluster=cluster,
         overwrite=overwrite,
         ais=ais,

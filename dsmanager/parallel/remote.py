@@ -1,7 +1,8 @@
 """What a worker of a Dask cluster does for a task; see ``cluster.py``. Runs in the worker.
 
-The task itself runs in a child of the worker, which has no credentials in its environment, a
-working folder of its own, and ends with the worker or when nobody wants its result any more.
+The task itself runs in a child of the worker, which has a working folder of its own, and ends with
+the worker or when nobody wants its result any more. It has no credentials in its environment,
+unless the setup says that it ``reads_remotes``: then it has those of the worker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import DsmanagerError
-from dsmanager.parallel.environment import child_environment
+from dsmanager.parallel.environment import child_environment, with_our_code
 from dsmanager.parallel.failures import described
 from dsmanager.parallel.helper import Helper, start_fresh
 from dsmanager.progress import Progress
@@ -32,6 +33,8 @@ def run_one(call: str, setup: Any, task: Any, *, worker: Any, key: Any) -> dict[
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="dsmanager-", dir=worker.local_directory) as scratch:
         environment = child_environment(os.environ, Path(scratch))
+        if setup.get("reads_remotes"):
+            environment = with_our_code(os.environ) | {"TMPDIR": scratch}
         start = partial(start_fresh, environment=environment, folder=Path(scratch))
         helper = Helper(call, setup, progress, start)
         is_over = threading.Event()

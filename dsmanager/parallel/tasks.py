@@ -33,7 +33,8 @@ def run_tasks(
     values. What it adds to its ``progress`` is added to this one. It runs in this process and in
     ``workers`` - 1 helpers, whose output goes to stderr: in this process it must not print. On a
     ``cluster`` (the address of its scheduler) at most ``workers`` tasks run at once, each in a
-    child of a Dask worker; ``label`` names a task in the errors of those.
+    child of a Dask worker; ``label`` names a task in the errors of those. Such a child has no
+    credentials, unless ``setup["reads_remotes"]`` is true: then it has the worker's.
 
     Raises the first error of a task: ours with kind, message and hint, others as they are from this
     process and as a DsmanagerError from another. Then, when ``cancel`` is set, and when the

@@ -63,7 +63,7 @@ def convert_tars(
     request: TarsRequest,
     settings: Settings,
     *,
-    workers: int,
+    workers: int | None = None,
     cluster: str | None = None,
     overwrite: bool = False,
     ais: Mapping[str, Any] | None = None,
@@ -71,6 +71,8 @@ def convert_tars(
     cancel: CancelToken,
 ) -> TarsResult:
     """Converts every tar of ``request`` into shards in ``request.dest``.
+
+    Without ``workers`` there are as many as cores; on a ``cluster``, as many as tars.
 
     Raises NotFoundError that names sources which are not there, AlreadyExistsError when the
     destination holds something else, VerificationError for a tar or record that is damaged,
@@ -141,7 +143,7 @@ class _Run:
         self,
         request: TarsRequest,
         sources: Sequence[Source],
-        workers: int,
+        workers: int | None,
         cluster: str | None,
         progress: Progress,
         cancel: CancelToken,
@@ -239,6 +241,7 @@ class _Run:
             "record": dict(self._request.record),
             "split_at": self._request.split_at,
             "skip_incomplete": self._request.skip_incomplete,
+            "reads_remotes": any("://" in source.url for source in self._sources),
         }
 
     def _all(self, call: str, setup: Mapping[str, Any], tasks: Sequence[Any]) -> None:
@@ -246,8 +249,9 @@ class _Run:
             call,
             setup,
             tasks,
-            workers=self._workers,
+            workers=self._workers or (len(tasks) if self._cluster else os.cpu_count() or 1),
             cluster=self._cluster,
+            label=lambda task: task["source"]["url"] if "source" in task else task["file"],
             progress=self._progress,
             cancel=self._cancel,
         ):
