@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsmanager.errors import UsageError
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
     from dsmanager.ingest.tars.convert import TarsResult
@@ -81,9 +82,10 @@ def convert_tars(
         size_of(str(max_size)) if max_size is not None else None,
         options.shuffle,
     )
+    dest = Path(os.path.realpath(settings.working_dir / dest.expanduser()))
     request = TarsRequest(
         templates=tuple(templates),
-        dest=Path(os.path.realpath(settings.working_dir / dest.expanduser())),
+        dest=dest,
         record=record,
         split_at=options.split_at or SPLIT_RULES[0],
         layout=layout,
@@ -97,6 +99,17 @@ def convert_tars(
         cluster=cluster,
         overwrite=overwrite,
         ais=ais,
+        lock=_lock_of(settings, dest),
         progress=progress,
         cancel=cancel,
     )
+
+
+def _lock_of(settings: Settings, dest: Path) -> Path | None:
+    """The lock of the ref that a version folder of the data dir is, which every verb heeds."""
+    try:
+        name, *config, version = dest.relative_to(os.path.realpath(settings.data_dir)).parts
+    except ValueError:
+        return None
+    ref = Ref(name, "/".join(config) or None, version)
+    return settings.data_dir / f"{ref.stem}.lock" if ref.is_proper else None

@@ -67,12 +67,14 @@ def convert_tars(
     cluster: str | None = None,
     overwrite: bool = False,
     ais: Mapping[str, Any] | None = None,
+    lock: Path | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> TarsResult:
     """Converts every tar of ``request`` into shards in ``request.dest``.
 
-    Without ``workers`` there are as many as cores; on a ``cluster``, as many as tars.
+    Without ``workers`` there are as many as cores; on a ``cluster``, as many as tars. ``lock`` is
+    held meanwhile, where the destination has one of its own.
 
     Raises NotFoundError that names sources which are not there, AlreadyExistsError when the
     destination holds something else, VerificationError for a tar or record that is damaged,
@@ -84,7 +86,7 @@ def convert_tars(
     with (
         os_errors(f"write {dest.name}"),
         locked(
-            dest.with_name(f".{dest.name}.lock"),
+            lock or dest.with_name(f".{dest.name}.lock"),
             purpose=f"convert to {dest.name}",
             progress=progress,
             cancel=cancel,

@@ -19,9 +19,6 @@ from dsmanager.ingest.tars.specs import Spec, features_json
 __all__ = ["INDEX", "read_index", "write"]
 
 INDEX = "index.json"
-VERSION = "1.0.0"
-"""Of a dataset made of tars, which have none."""
-
 _SCHEMA = 1
 _MAX_BYTES = 256 << 20
 _TEMPLATE = "{DATASET}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -65,9 +62,9 @@ def _dataset_info(request: TarsRequest, shards: Sequence[Mapping[str, Any]]) -> 
     return {
         "fileFormat": request.layout.file_format,
         "name": request.name,
-        "releaseNotes": {VERSION: "Converted from tar shards."},
+        "releaseNotes": {request.version: "Converted from tar shards."},
         "splits": [split],
-        "version": VERSION,
+        "version": request.version,
     }
 
 

@@ -16,7 +16,7 @@ from dsmanager.ingest.tars.functions import fingerprint_of
 from dsmanager.ingest.tars.grouping import SPLIT_RULES
 from dsmanager.ingest.tars.shards import Layout
 from dsmanager.ingest.templates import expand, stem_of
-from dsmanager.refs import Ref
+from dsmanager.refs import Ref, is_version
 from dsmanager.text import plain
 
 __all__ = ["FORMATS", "TarsRequest", "size_of"]
@@ -73,6 +73,11 @@ class TarsRequest:
                     return split
         return _SPLITS[0]
 
+    @property
+    def version(self) -> str:
+        """That of the folder, where it is one; tars have none."""
+        return self.dest.name if is_version(self.dest.name) else "1.0.0"
+
     def urls(self) -> list[str]:
         """Every source that is meant, in order. Raises UsageError for one that is meant twice."""
         urls = [url for template in self.templates for url in expand(template)]
@@ -87,7 +92,7 @@ class TarsRequest:
         about = {
             "parts": [self.part_fingerprint(source) for source in sources],
             "layout": [layout.file_format, layout.shards, layout.max_shard_bytes, layout.shuffle],
-            "name": [self.stem, self.name, self.split],
+            "name": [self.stem, self.name, self.name and self.version, self.split],
         }
         return _digest(about)
 
