@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,14 @@ def test_a_conversion_can_be_a_job(machine: Machine) -> None:
     assert (job["kind"], job["ref"]) == ("convert", "val-0.tar out")
     machine.run("attach", str(job["id"]))
     assert len(list((machine.root / "out").glob("val-0.tfrecord-*-of-00002"))) == 2
+
+
+def test_of_two_at_once_one_works_and_the_other_finds_it_done(machine: Machine) -> None:
+    def outcome(_: int) -> str:
+        done = machine.run("convert", "val-{0..1}.tar", "out", "--shuffle", "1", "--json")
+        return str(json.loads(done.stdout)["data"][0]["outcome"])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(outcome, range(2))) == ["converted", "unchanged"]
+    names = {path.name for path in machine.root.iterdir()}
+    assert not [name for name in names if name.startswith(".out")]
