@@ -8,9 +8,9 @@ another, so that an image is not copied.
 
 from __future__ import annotations
 
-import functools
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 __all__ = ["Feature", "bytes_feature", "example_pieces", "float_feature", "int64_feature"]
@@ -20,13 +20,17 @@ Feature: TypeAlias = tuple[bytes, ...]
 
 _MASK_64 = 0xFFFFFFFFFFFFFFFF
 _LARGE_BYTES = 16 << 10
+_CACHED_BYTES = 256
+_AFTER_ALL = b"\xff"  # which is in no name: the end of one comes after every byte
 
 
 def bytes_feature(*values: bytes) -> Feature:
     parts: list[bytes] = []
     for value in values:
         parts += (b"\x0a" + _varint(len(value)), value)
-    return (b"\x0a" + _varint(sum(map(len, parts))), *parts)
+    length = sum(map(len, parts))
+    head = b"\x0a" + _varint(length)
+    return (head, *parts) if length >= _LARGE_BYTES else (head + b"".join(parts),)
 
 
 def float_feature(values: Sequence[float]) -> Feature:
@@ -35,38 +39,54 @@ def float_feature(values: Sequence[float]) -> Feature:
 
 
 def int64_feature(*values: int) -> Feature:
-    return _packed(b"\x1a", b"".join(_varint(value & _MASK_64) for value in values))
+    if len(values) == 1:
+        return _one_int64(values[0])
+    return _packed(b"\x1a", b"".join([_varint(value & _MASK_64) for value in values]))
+
+
+@lru_cache(maxsize=8192)
+def _one_int64(value: int) -> Feature:
+    """Labels, heights and widths come again and again."""
+    return _packed(b"\x1a", _varint(value & _MASK_64))
 
 
 def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
     """The record of an Example; small pieces are joined."""
-    body: list[bytes] = []
-    for name, head in _heads(tuple(features)):
+    pieces = [b""]  # the first one gets the length of all
+    small: list[bytes] = []
+    for name in _in_order(tuple(features)):
         feature = features[name]
-        size = sum(map(len, feature))
-        length = _varint(size)
-        size += len(head) + len(length)
-        body += (b"\x0a" + _varint(size) + head + length, *feature)
-    pieces: list[bytes] = []
-    small = [b"\x0a" + _varint(sum(map(len, body)))]
-    for part in body:
-        if len(part) < _LARGE_BYTES:
-            small.append(part)
-        else:
-            pieces += (b"".join(small), part)
-            small = []
-    return [*pieces, b"".join(small)]
+        if len(feature) == 1 and len(feature[0]) < _CACHED_BYTES:
+            small.append(_entry(name, feature[0]))
+            continue
+        small.append(_begun(name, sum(map(len, feature))))
+        for part in feature:
+            if len(part) < _LARGE_BYTES:
+                small.append(part)
+            else:
+                pieces += (b"".join(small), part)
+                small.clear()
+    pieces.append(b"".join(small))
+    pieces[1] = b"\x0a" + _varint(sum(map(len, pieces))) + pieces[1]
+    return pieces[1:]
 
 
-@functools.lru_cache(maxsize=64)
-def _heads(names: tuple[str, ...]) -> list[tuple[str, bytes]]:
-    """Names in order, each with the key of its map entry: the same for every record."""
-    keys = [(name, name.encode()) for name in sorted(names, key=_rank)]
-    return [(name, b"\x0a" + _varint(len(key)) + key + b"\x12") for name, key in keys]
+@lru_cache
+def _in_order(names: tuple[str, ...]) -> list[str]:
+    return sorted(names, key=lambda name: name.encode() + _AFTER_ALL)
 
 
-def _rank(name: str) -> bytes:
-    return name.encode() + b"\xff"  # which is in no name: the end comes after every byte
+@lru_cache(maxsize=8192)
+def _entry(name: str, feature: bytes) -> bytes:
+    """A whole entry of the map; many examples have the same ones."""
+    return _begun(name, len(feature)) + feature
+
+
+def _begun(name: str, length: int) -> bytes:
+    """How an entry of the map begins whose feature has that length."""
+    key = name.encode()
+    head = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(length)
+    return b"\x0a" + _varint(len(head) + length) + head
 
 
 def _packed(kind: bytes, values: bytes) -> Feature:

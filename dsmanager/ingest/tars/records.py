@@ -6,7 +6,6 @@ bytes, and a function of the user's. Nothing is decoded: the size of an image is
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -100,10 +99,10 @@ class _Default:
     def __call__(self, record: TarRecord) -> Made:
         content, label, (height, width, depth) = default_features(record)
         features = {
-            "height": _number(height),
-            "width": _number(width),
-            "depth": _number(depth),
-            "label": _number(label),
+            "height": int64_feature(height),
+            "width": int64_feature(width),
+            "depth": int64_feature(depth),
+            "label": int64_feature(label),
             "image_raw": bytes_feature(content),
         }
         return features, _DEFAULT_SPECS[depth if depth == 1 else 3]
@@ -114,7 +113,6 @@ def _default_specs(channels: int) -> Specs:
     return {**numbers, "image_raw": Spec(IMAGE, (None, None, channels))}
 
 
-_number = functools.lru_cache(maxsize=8192)(int64_feature)  # sizes and labels come again and again
 _DEFAULT_SPECS = {channels: _default_specs(channels) for channels in (1, 3)}
 
 
