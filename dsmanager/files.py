@@ -285,13 +285,18 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(current).free
 
 
-def require_free_bytes(folder: Path, needed_bytes: int, what: str) -> None:
+_OTHER_FOLDER = "free some space, or use another folder with --data-dir"
+
+
+def require_free_bytes(
+    folder: Path, needed_bytes: int, what: str, *, hint: str = _OTHER_FOLDER
+) -> None:
     """Raises NoSpaceError before work starts that cannot fit."""
     available = free_bytes(folder)
     if needed_bytes > available:
         raise NoSpaceError(
             f"{what} needs {needed_bytes:,} bytes in {folder}, and {available:,} are free",
-            hint="free some space, or use another folder with --data-dir",
+            hint=hint,
         )
 
 

@@ -44,7 +44,7 @@ TARS = {
     "test": "ILSVRC2012_img_test.tar",
 }
 TREES = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
-_KAGGLE = ("", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
+_KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
 _SUFFIX = ".JPEG"
 _TAR_SUFFIX = ".tar"
 _THREADS = 8  # a header costs a wait for the disk, and hardly any work

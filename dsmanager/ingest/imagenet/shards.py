@@ -1,0 +1,171 @@
+"""One shard at a time, from the plan in the working folder alone: what runs in other processes.
+
+A shard is made under a name of its own and becomes its part by a rename, so that two processes may
+make the same one. Images that are no RGB JPEG are mended; of all others only the header is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dsmanager.errors import NotFoundError, VerificationError, os_errors
+from dsmanager.files import temporary_path
+from dsmanager.ingest.imagenet.annotations import BadAnnotationError, Box, annotation_of, boxes
+from dsmanager.ingest.imagenet.layouts import LAYOUTS, Labelled
+from dsmanager.ingest.imagenet.plan import Plan, PlannedImage, planned_images
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.records.encoding import example_pieces
+from dsmanager.records.tfrecord import PiecesWriter
+from dsmanager.sources.imagenet import ImageReader
+from dsmanager.sources.images import MAX_IMAGE_BYTES, BadImageError, RgbJpeg, rgb_jpeg
+
+__all__ = ["Made", "part_path", "write_shard"]
+
+_AHEAD = 16  # images that the disk may fetch while one is written
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of one shard; names are of images."""
+
+    images: int = 0
+    size_bytes: int = 0
+    source_bytes: int = 0
+    """Bytes of all its images as they were read, those that were skipped included."""
+    boxed: int = 0
+    """Images with an annotation."""
+    fixed: list[list[str]] = field(default_factory=list)
+    """[name, what it was]."""
+    skipped: list[list[str]] = field(default_factory=list)
+    """[name, why]."""
+
+
+def part_path(folder: Path, split: str, shard: int) -> Path:
+    """Where a shard lies until all are there; not a name that a shard could have."""
+    return folder / f"{split}.{shard}.part"
+
+
+def write_shard(
+    setup: Mapping[str, Any], task: Any, progress: Progress, cancel: CancelToken
+) -> dict[str, Any]:
+    """Makes the part of ``task``, a split and the number of a shard; returns a :class:`Made`.
+
+    ``setup`` is ``{"folder": …, "skip_bad": …}``. Raises VerificationError for a bad image, unless
+    those are skipped, and NotFoundError where the working folder is not the same storage.
+    """
+    folder, (split, shard) = Path(setup["folder"]), task
+    plan = Plan.load(folder)
+    if plan is None:
+        raise NotFoundError(
+            f"the working folder {folder} cannot be read here",
+            hint="let all workers see it under the same path, or run without --cluster",
+        )
+    start, end = LAYOUTS[plan.to].ranges(split, plan.splits[split].count)[shard]
+    part = part_path(folder, split, shard)
+    temporary = temporary_path(part)
+    with os_errors("write a shard"):
+        try:
+            with PiecesWriter(temporary) as writer:
+                writing = _Shard(plan, split, bool(setup["skip_bad"]), writer)
+                writing.add_all(planned_images(folder, split, start, end), progress, cancel)
+            os.replace(temporary, part)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return asdict(writing.made())
+
+
+class _Shard:
+    """A shard that is being written."""
+
+    def __init__(self, plan: Plan, split: str, skip_bad: bool, writer: PiecesWriter) -> None:
+        self._plan = plan
+        self._layout = LAYOUTS[plan.to]
+        self._split = plan.splits[split]
+        self._skip_bad = skip_bad
+        self._writer = writer
+        self._source_bytes = self._boxed = 0
+        self._fixed: list[list[str]] = []
+        self._skipped: list[list[str]] = []
+
+    def add_all(
+        self, planned: Iterable[PlannedImage], progress: Progress, cancel: CancelToken
+    ) -> None:
+        with ImageReader(self._split.source) as reader:
+            for each in _announced(planned, reader):
+                cancel.check()
+                self._add(reader, each)
+                self._source_bytes += each.image.size
+                progress.add_bytes(each.image.size)
+                progress.add_items()
+
+    def made(self) -> Made:
+        return Made(
+            images=self._writer.count,
+            size_bytes=self._writer.size_bytes,
+            source_bytes=self._source_bytes,
+            boxed=self._boxed,
+            fixed=self._fixed,
+            skipped=self._skipped,
+        )
+
+    def _add(self, reader: ImageReader, planned: PlannedImage) -> None:
+        image = planned.image
+        name = PurePosixPath(image.name).name
+        try:
+            if image.size > MAX_IMAGE_BYTES:
+                raise BadImageError(f"it has more than {MAX_IMAGE_BYTES:,} bytes")
+            jpeg = rgb_jpeg(reader.read(image))
+        except BadImageError as error:
+            self._skip(name, str(error), what="image")
+            return
+        if jpeg.was:
+            self._fixed.append([name, jpeg.was])
+        self._write(jpeg, name, planned)
+
+    def _write(self, jpeg: RgbJpeg, name: str, planned: PlannedImage) -> None:
+        synset = planned.image.synset
+        about = Labelled(
+            name,
+            synset,
+            planned.label,
+            self._plan.texts.get(synset, ""),
+            self._boxes(name, synset) if self._layout.has_boxes else [],
+        )
+        self._writer.write(example_pieces(self._layout.features(jpeg, about)))
+
+    def _boxes(self, name: str, synset: str) -> list[Box]:
+        if self._plan.annotations is None:
+            return []
+        folder, stem = Path(self._plan.annotations), PurePosixPath(name).stem
+        try:
+            content = annotation_of(folder, self._split.split, synset, stem)
+            found = [] if content is None else boxes(content)
+        except BadAnnotationError as error:
+            self._skip(f"{stem}.xml", str(error), what="annotation")
+            return []
+        self._boxed += content is not None
+        return found
+
+    def _skip(self, name: str, why: str, *, what: str) -> None:
+        if not self._skip_bad:
+            raise VerificationError(
+                f"{self._split.split}: the {what} {name[:200]!a} cannot be used: {why}",
+                hint="to leave such ones out, and be told which: dsmanager convert … --skip-bad",
+            )
+        self._skipped.append([name, why])
+
+
+def _announced(planned: Iterable[PlannedImage], reader: ImageReader) -> Iterator[PlannedImage]:
+    """The same, each of them announced to the disk a few images before its turn."""
+    ahead: deque[PlannedImage] = deque()
+    for each in planned:
+        reader.expect(each.image)
+        ahead.append(each)
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft()
+    yield from ahead
