@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
 from dsmanager.files import require_free_bytes
@@ -19,6 +19,7 @@ from dsmanager.ingest.imagenet.plan import Plan, numbering, plan_split
 from dsmanager.ingest.imagenet.result import ImagenetResult, result_of
 from dsmanager.ingest.imagenet.shards import Made
 from dsmanager.ingest.imagenet.work import Shard, Work
+from dsmanager.parallel import run_tasks
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.sources.imagenet import TARS, TREES, SplitSource, find_splits, state_of
 from dsmanager.sources.imagenet_labels import SPLITS
@@ -202,8 +203,15 @@ def _make_parts(
         f"a copy of {left:,} images",
         hint="free some space, or name another DEST",
     )
-    setup = {"folder": str(work.folder), "skip_bad": skip_bad}
-    for place, made in _run(setup, tasks, workers, cluster, progress, cancel):
+    setup = {
+        "folder": str(work.folder),
+        "fingerprint": plan.fingerprint,
+        "skip_bad": skip_bad,
+    }
+    results = run_tasks(
+        _TASK, setup, tasks, workers=workers, cluster=cluster, progress=progress, cancel=cancel
+    )
+    for place, made in results:
         work.record(tasks[place], Made(**made))
 
 
@@ -214,10 +222,3 @@ def _tasks(layout: Layout, plan: Plan) -> list[Shard]:
         for number, (start, end) in enumerate(layout.ranges(split, about.count))
         if start < end
     ]
-
-
-def _run(setup: Any, tasks: Any, workers: int, cluster: Any, progress: Any, cancel: Any) -> Any:
-    from dsmanager.ingest.imagenet.shards import write_shard
-
-    for place, task in enumerate(tasks):
-        yield place, write_shard(setup, list(task), progress, cancel)

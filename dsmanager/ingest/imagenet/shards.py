@@ -55,16 +55,11 @@ def write_shard(
 ) -> dict[str, Any]:
     """Makes the part of ``task``, a split and the number of a shard; returns a :class:`Made`.
 
-    ``setup`` is ``{"folder": …, "skip_bad": …}``. Raises VerificationError for a bad image, unless
-    those are skipped, and NotFoundError where the working folder is not the same storage.
+    ``setup`` is ``{"folder": …, "fingerprint": …, "skip_bad": …}``. Raises VerificationError for a
+    bad image, unless those are skipped, and NotFoundError where the folder is not that of the plan.
     """
     folder, (split, shard) = Path(setup["folder"]), task
-    plan = Plan.load(folder)
-    if plan is None:
-        raise NotFoundError(
-            f"the working folder {folder} cannot be read here",
-            hint="let all workers see it under the same path, or run without --cluster",
-        )
+    plan = _plan(folder, setup["fingerprint"])
     start, end = LAYOUTS[plan.to].ranges(split, plan.splits[split].count)[shard]
     part = part_path(folder, split, shard)
     temporary = temporary_path(part)
@@ -73,10 +68,21 @@ def write_shard(
             with PiecesWriter(temporary) as writer:
                 writing = _Shard(plan, split, bool(setup["skip_bad"]), writer)
                 writing.add_all(planned_images(folder, split, start, end), progress, cancel)
+            _plan(folder, setup["fingerprint"])  # it may have gone on without this process
             os.replace(temporary, part)
         finally:
             temporary.unlink(missing_ok=True)
     return asdict(writing.made())
+
+
+def _plan(folder: Path, fingerprint: str) -> Plan:
+    plan = Plan.load(folder)
+    if plan is None or plan.fingerprint != fingerprint:
+        raise NotFoundError(
+            f"the working folder {folder} does not hold this conversion here",
+            hint="let all workers see it under the same path, or run without --cluster",
+        )
+    return plan
 
 
 class _Shard:
