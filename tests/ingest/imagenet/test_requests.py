@@ -204,9 +204,7 @@ def test_a_cut_tar_is_named(tmp_path: Path, convert: Convert) -> None:
     source = small().write_tars(tmp_path / "in")
     val = source / "ILSVRC2012_img_val.tar"
     os.truncate(val, val.stat().st_size - 10_240)
-    with pytest.raises(
-        VerificationError, match=r"ILSVRC2012_img_val.tar is damaged: it is cut off"
-    ):
+    with pytest.raises(VerificationError, match=r"img_val.tar is damaged: it is cut off"):
         convert(source, tmp_path / "out", only="val")
     inner = tar_bytes({"a.JPEG": photo(1)})[:1000]
     tar_of(source / "ILSVRC2012_img_train.tar", {"n01440764.tar": inner})
