@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("start", "archives", "transfers", "build", "build_memory", "convert_tars", "tui")
+BENCHMARKS = ("start", "archives", "transfers", "build", "build_memory", "convert_imagenet", "tui")
 
 
 def main() -> None:

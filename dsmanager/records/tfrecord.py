@@ -37,6 +37,7 @@ _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _BUFFER_BYTES = 1 << 20
 _MOST_PIECES = 1000  # at once; systems take 1,024
+_WRITE_BYTES = 64 << 10  # an image that is soon let go leaves its memory, still mapped, to the next
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -105,15 +106,17 @@ class PiecesWriter:
         self._waiting_bytes += length
         self.size_bytes += length
         self.count += 1
-        if self._waiting_bytes >= _BUFFER_BYTES or len(self._waiting) >= _MOST_PIECES:
+        if self._waiting_bytes >= _WRITE_BYTES or len(self._waiting) >= _MOST_PIECES:
             self._flush()
 
     def close(self) -> None:
-        """Hands over what is waiting; does not flush the disk."""
+        """Hands over what is waiting. The disk begins to write, and is not waited for."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             try:
                 self._flush_to(descriptor)
+                if hasattr(os, "posix_fadvise"):  # nobody reads it again soon
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             finally:
                 os.close(descriptor)
 

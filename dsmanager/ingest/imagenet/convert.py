@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from dsmanager.ingest.imagenet.layouts import LAYOUTS, Layout
 from dsmanager.ingest.imagenet.plan import Plan, numbering, plan_split
 from dsmanager.ingest.imagenet.result import ImagenetResult, result_of
 from dsmanager.ingest.imagenet.shards import Made
-from dsmanager.ingest.imagenet.work import Shard, Work
+from dsmanager.ingest.imagenet.work import Work
 from dsmanager.parallel import run_tasks
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.sources.imagenet import TARS, TREES, SplitSource, find_splits, state_of
@@ -194,7 +194,7 @@ def _make_parts(
     work.remove_unfinished()
     one_by_one = publishing.is_one_by_one(work)
     kept = work.finished(progress, cancel, skip_bad=skip_bad, in_dest=one_by_one)
-    tasks = [task for task in _tasks(work.layout, plan) if task not in kept]
+    tasks = [task for task in _tasks(work.layout, plan) if task[:2] not in kept]
     left_bytes = payload_bytes - sum(made.source_bytes for made in kept.values())
     left = count - sum(made.images + len(made.skipped) for made in kept.values())
     require_free_bytes(
@@ -211,14 +211,14 @@ def _make_parts(
     results = run_tasks(
         _TASK, setup, tasks, workers=workers, cluster=cluster, progress=progress, cancel=cancel
     )
-    for place, made in results:
-        work.record(tasks[place], Made(**made))
+    with work.recording() as record:
+        for place, made in results:
+            record(tasks[place][:2], Made(**made))
 
 
-def _tasks(layout: Layout, plan: Plan) -> list[Shard]:
-    return [
-        (split, number)
-        for split, about in plan.splits.items()
-        for number, (start, end) in enumerate(layout.ranges(split, about.count))
-        if start < end
-    ]
+def _tasks(layout: Layout, plan: Plan) -> Iterator[tuple[str, int, int, int]]:
+    """Split, number, start and end of every shard that holds an image."""
+    for split, about in plan.splits.items():
+        for number, (start, end) in enumerate(layout.ranges(split, about.count)):
+            if start < end:
+                yield split, number, start, end

@@ -9,10 +9,10 @@ Both write every shard, empty ones too, and call every image RGB with three chan
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from dsmanager.ingest.imagenet.annotations import Box
@@ -23,6 +23,11 @@ __all__ = ["LAYOUTS", "SHARDS", "Labelled", "Layout"]
 
 SHARDS = {"train": 1024, "validation": 128}
 _SLIM_THREADS = 8
+_SAME = {
+    "image/channels": int64_feature(3),
+    "image/colorspace": bytes_feature(b"RGB"),
+    "image/format": bytes_feature(b"JPEG"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +73,14 @@ class Layout:
             return _spread(count, shards)
         length = -(-count // shards)
         starts = [min(number * length, count) for number in range(shards + 1)]
-        return list(itertools.pairwise(starts))
+        return list(pairwise(starts))
 
     def features(self, image: RgbJpeg, about: Labelled) -> Mapping[str, Feature]:
-        common = {
-            "image/channels": int64_feature(3),
+        common = _SAME | {
             "image/class/label": int64_feature(about.label),
             "image/class/synset": bytes_feature(about.synset.encode()),
-            "image/colorspace": bytes_feature(b"RGB"),
             "image/encoded": bytes_feature(image.content),
             "image/filename": bytes_feature(about.name.encode("utf-8", "surrogateescape")),
-            "image/format": bytes_feature(b"JPEG"),
             "image/height": int64_feature(image.height),
             "image/width": int64_feature(image.width),
         }
@@ -99,9 +101,9 @@ def _spread(count: int, shards: int) -> list[tuple[int, int]]:
     per_thread = shards // _SLIM_THREADS
     ranges: list[tuple[int, int]] = []
     threads = _steps(0, count, _SLIM_THREADS)
-    for start, end in itertools.pairwise(threads):
+    for start, end in pairwise(threads):
         steps = _steps(start, end, per_thread)
-        ranges += itertools.pairwise(steps)
+        ranges += pairwise(steps)
     return ranges
 
 

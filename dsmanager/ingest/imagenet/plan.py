@@ -66,6 +66,15 @@ class Plan:
         """Written last: a folder with a plan has whole indexes."""
         write_bytes(folder / _FILE, json.dumps(asdict(self)).encode())
 
+    @staticmethod
+    def written(folder: Path) -> tuple[int, int] | None:
+        """Inode and time of the plan in a folder: others, when there is another plan."""
+        try:
+            status = os.stat(folder / _FILE)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
     @classmethod
     def load(cls, folder: Path) -> Plan | None:
         """None where there is no plan, or none that can be read."""

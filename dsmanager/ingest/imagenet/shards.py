@@ -10,7 +10,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from dsmanager.errors import NotFoundError, VerificationError, os_errors
@@ -53,14 +54,14 @@ def part_path(folder: Path, split: str, shard: int) -> Path:
 def write_shard(
     setup: Mapping[str, Any], task: Any, progress: Progress, cancel: CancelToken
 ) -> dict[str, Any]:
-    """Makes the part of ``task``, a split and the number of a shard; returns a :class:`Made`.
+    """Makes the part of ``task``: a split, the number of a shard, and where it starts and ends.
 
-    ``setup`` is ``{"folder": …, "fingerprint": …, "skip_bad": …}``. Raises VerificationError for a
-    bad image, unless those are skipped, and NotFoundError where the folder is not that of the plan.
+    ``setup`` is ``{"folder": …, "fingerprint": …, "skip_bad": …}``. Returns a :class:`Made`. Raises
+    VerificationError for a bad image, unless those are skipped, and NotFoundError where the folder
+    is not that of the plan.
     """
-    folder, (split, shard) = Path(setup["folder"]), task
+    folder, (split, shard, start, end) = Path(setup["folder"]), task
     plan = _plan(folder, setup["fingerprint"])
-    start, end = LAYOUTS[plan.to].ranges(split, plan.splits[split].count)[shard]
     part = part_path(folder, split, shard)
     temporary = temporary_path(part)
     with os_errors("write a shard"):
@@ -68,21 +69,29 @@ def write_shard(
             with PiecesWriter(temporary) as writer:
                 writing = _Shard(plan, split, bool(setup["skip_bad"]), writer)
                 writing.add_all(planned_images(folder, split, start, end), progress, cancel)
-            _plan(folder, setup["fingerprint"])  # it may have gone on without this process
+            _plan(folder, setup["fingerprint"])  # the folder may serve another one by now
             os.replace(temporary, part)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
     return asdict(writing.made())
 
 
 def _plan(folder: Path, fingerprint: str) -> Plan:
-    plan = Plan.load(folder)
+    written = Plan.written(folder)
+    plan = None if written is None else _loaded(folder, *written)
     if plan is None or plan.fingerprint != fingerprint:
         raise NotFoundError(
             f"the working folder {folder} does not hold this conversion here",
             hint="let all workers see it under the same path, or run without --cluster",
         )
     return plan
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, inode: int, mtime_ns: int) -> Plan | None:
+    """The plan that was written then: each shard needs it, and it holds the words for synsets."""
+    return Plan.load(folder)
 
 
 class _Shard:
@@ -121,7 +130,7 @@ class _Shard:
 
     def _add(self, reader: ImageReader, planned: PlannedImage) -> None:
         image = planned.image
-        name = PurePosixPath(image.name).name
+        name = image.name.rpartition("/")[2]
         try:
             if image.size > MAX_IMAGE_BYTES:
                 raise BadImageError(f"it has more than {MAX_IMAGE_BYTES:,} bytes")
@@ -147,7 +156,7 @@ class _Shard:
     def _boxes(self, name: str, synset: str) -> list[Box]:
         if self._plan.annotations is None:
             return []
-        folder, stem = Path(self._plan.annotations), PurePosixPath(name).stem
+        folder, stem = Path(self._plan.annotations), name.rpartition(".")[0]
         try:
             content = annotation_of(folder, self._split.split, synset, stem)
             found = [] if content is None else boxes(content)

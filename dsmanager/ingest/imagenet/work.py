@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -114,11 +114,18 @@ class Work:
                 progress.add_bytes(made.source_bytes)
         return kept
 
-    def record(self, shard: Shard, made: Made) -> None:
-        """Notes a finished part. What a power cut leaves of the note or the part is found out."""
-        line = json.dumps([*shard, asdict(made)]).encode() + b"\n"
-        with open(self.folder / _JOURNAL, "ab") as journal:
-            journal.write(line)
+    @contextmanager
+    def recording(self) -> Iterator[Callable[[Shard, Made], None]]:
+        """Gives a function that notes a finished part.
+
+        What a power cut leaves of a note or of a part is found out by the next run.
+        """
+        with open(self.folder / _JOURNAL, "ab", buffering=0) as journal:
+
+            def record(shard: Shard, made: Made) -> None:
+                journal.write(json.dumps([*shard, asdict(made)]).encode() + b"\n")
+
+            yield record
 
     def journal(self) -> dict[Shard, Made]:
         """What came of each part that is finished."""
