@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -78,7 +79,7 @@ class Layout:
     def features(self, image: RgbJpeg, about: Labelled) -> Mapping[str, Feature]:
         common = _SAME | {
             "image/class/label": int64_feature(about.label),
-            "image/class/synset": bytes_feature(about.synset.encode()),
+            "image/class/synset": _words(about.synset),
             "image/encoded": bytes_feature(image.content),
             "image/filename": bytes_feature(about.name.encode("utf-8", "surrogateescape")),
             "image/height": int64_feature(image.height),
@@ -87,13 +88,18 @@ class Layout:
         if not self.has_boxes:
             return common
         return common | {
-            "image/class/text": bytes_feature(about.text.encode()),
+            "image/class/text": _words(about.text),
             "image/object/bbox/label": int64_feature(*[about.label] * len(about.boxes)),
             "image/object/bbox/xmax": float_feature([box.xmax for box in about.boxes]),
             "image/object/bbox/xmin": float_feature([box.xmin for box in about.boxes]),
             "image/object/bbox/ymax": float_feature([box.ymax for box in about.boxes]),
             "image/object/bbox/ymin": float_feature([box.ymin for box in about.boxes]),
         }
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> Feature:
+    return bytes_feature(text.encode("utf-8", "surrogateescape"))
 
 
 def _spread(count: int, shards: int) -> list[tuple[int, int]]:
