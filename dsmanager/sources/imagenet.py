@@ -22,6 +22,7 @@ from dsmanager.sources.imagenet_labels import validation_synset
 from dsmanager.sources.tar_index import Member, members
 
 __all__ = [
+    "SKIP_BAD",
     "TARS",
     "TREES",
     "Group",
@@ -33,6 +34,7 @@ __all__ = [
     "groups",
     "images",
     "images_of",
+    "size_of",
     "state_of",
 ]
 
@@ -43,6 +45,8 @@ TARS = {
     "validation": "ILSVRC2012_img_val.tar",
     "test": "ILSVRC2012_img_test.tar",
 }
+SKIP_BAD = "skip-bad"
+"""A file of this name beside the splits has the builder leave out what cannot be read."""
 TREES = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 _KAGGLE = ("", "CLS-LOC", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
 _SUFFIX = ".JPEG"
@@ -204,6 +208,11 @@ class ImageReader:
                 hint="leave the source alone while it is read, and run the same command again",
             )
         return content
+
+
+def size_of(source: SplitSource, *, cancel: CancelToken | None = None) -> int:
+    """Bytes of all files that it consists of."""
+    return sum(os.stat(path).st_size for path in _files(source, cancel))
 
 
 def state_of(source: SplitSource, *, cancel: CancelToken | None = None) -> str:

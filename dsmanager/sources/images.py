@@ -12,9 +12,10 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from dsmanager.errors import VerificationError
 from dsmanager.sources.jpeg import Frame, frame_of, is_ended
 
-__all__ = ["MAX_IMAGE_BYTES", "BadImageError", "RgbJpeg", "as_rgb_jpeg", "rgb_jpeg"]
+__all__ = ["MAX_IMAGE_BYTES", "BadImageError", "RgbJpeg", "bad_image", "rgb_jpeg"]
 
 MAX_IMAGE_BYTES = 64 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -56,17 +57,12 @@ def rgb_jpeg(content: bytes) -> RgbJpeg:
     return RgbJpeg(content, frame.height, frame.width)
 
 
-def as_rgb_jpeg(content: bytes) -> tuple[bytes, str]:
-    """The image to store, and what it was ("CMYK", "PNG"), empty for all that stay as they are.
-
-    What is no image stays as it is, too. Raises BadImageError for what cannot be mended.
-    """
-    if content.startswith(_PNG):
-        return _converted(content), "PNG"
-    frame = frame_of(content)
-    if frame is not None and frame.components == _CMYK:
-        return _converted(content), "CMYK"
-    return content, ""
+def bad_image(split: str, name: str, error: BadImageError) -> VerificationError:
+    """What is said where such an image ends the work."""
+    return VerificationError(
+        f"{split}: the image {name[:200]!a} cannot be used: {error}",
+        hint="to leave such ones out, and be told which: dsmanager convert … --skip-bad",
+    )
 
 
 def _mended(content: bytes, was: str) -> RgbJpeg:

@@ -16,11 +16,11 @@ from PIL import Image
 from dsmanager.building.run import build
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import find_builder
-from dsmanager.errors import DsmanagerError
+from dsmanager.errors import DsmanagerError, VerificationError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
-from dsmanager.sources.images import as_rgb_jpeg
+from dsmanager.sources.images import rgb_jpeg
 
 Build = Callable[..., BuiltDataset]
 SYNSETS = ("n01440764", "n01443537", "n15075141")
@@ -180,13 +180,22 @@ def test_colours_of_cmyk_are_kept() -> None:
     inks[..., 1:3] = 255  # magenta and yellow: red
     buffer = io.BytesIO()
     Image.fromarray(inks, "CMYK").save(buffer, "JPEG", quality=95)
-    made, was = as_rgb_jpeg(buffer.getvalue())
-    red = np.asarray(Image.open(io.BytesIO(made)))[8, 8]
-    assert was == "CMYK"
+    made = rgb_jpeg(buffer.getvalue())
+    red = np.asarray(Image.open(io.BytesIO(made.content)))[8, 8]
+    assert made.was == "CMYK"
     assert red[0] > 240
     assert max(red[1:]) < 20
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x11\x08", b"GIF89a"])
-def test_what_is_no_jpeg_stays_as_it_is(content: bytes) -> None:
-    assert as_rgb_jpeg(content) == (content, "")
+def test_an_image_that_is_none_ends_the_build_or_is_left_out(
+    build_imagenet: Build, tmp_path: Path
+) -> None:
+    folder = tmp_path / "manual" / "train" / SYNSETS[0]
+    folder.mkdir(parents=True)
+    (folder / "good.JPEG").write_bytes(photo(1))
+    (folder / "bad.JPEG").write_bytes(photo(2)[:-50])
+    with pytest.raises(VerificationError, match=r"train: the image 'bad.JPEG' cannot be used"):
+        build_imagenet(tmp_path / "manual")
+    (tmp_path / "manual" / "skip-bad").touch()
+    assert list(_examples(build_imagenet(tmp_path / "manual"), "train")) == ["good.JPEG"]
+    assert "train: bad.JPEG is left out: it cannot be" in (tmp_path / "log.txt").read_text()

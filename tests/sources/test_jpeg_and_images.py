@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dsmanager.sources.images import BadImageError, as_rgb_jpeg, rgb_jpeg
+from dsmanager.sources.images import BadImageError, rgb_jpeg
 from dsmanager.sources.jpeg import Frame, frame_of
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "imagenet-sample"
@@ -80,7 +80,7 @@ def test_mended_pixels_are_tensorflows(mode: str, kind: str, method: str) -> Non
     else:
         pixels = tf.io.decode_jpeg(original, dct_method=method)
     theirs = tf.io.decode_jpeg(tf.io.encode_jpeg(pixels, format="rgb", quality=100))
-    ours = tf.io.decode_jpeg(as_rgb_jpeg(original)[0])
+    ours = tf.io.decode_jpeg(rgb_jpeg(original).content)
     difference = np.abs(theirs.numpy().astype(int) - ours.numpy())
     if kind == "PNG" or method == "INTEGER_ACCURATE":
         assert not difference.any()

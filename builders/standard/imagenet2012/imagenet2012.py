@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from dsmanager.builders.partitioned import PartitionedBuilder
 from dsmanager.sources import imagenet
 from dsmanager.sources.imagenet import Group, Image, ImageReader, SplitSource
-from dsmanager.sources.images import as_rgb_jpeg
+from dsmanager.sources.images import BadImageError, bad_image, rgb_jpeg
 
 _PARTITIONS = 125  # of a split: each keeps a file open when the shards are written
 _NO_LABEL = -1
@@ -31,6 +31,7 @@ class Imagenet2012(PartitionedBuilder):
     Register on https://image-net.org/download-images. The manual folder may hold
     ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_img_test.tar, or the unpacked
     folders train/<synset>, val and test, or Kaggle's ILSVRC/Data/CLS-LOC. One split is enough.
+    Images that cannot be read are left out where it also holds a file named skip-bad.
     """
 
     def _info(self) -> Any:
@@ -59,18 +60,31 @@ class Imagenet2012(PartitionedBuilder):
                 f"{manual} holds no split of ImageNet: neither {', '.join(imagenet.TARS.values())} "
                 "nor the folders train, val or test"
             )
-        return {split: list(_of(source)) for split, source in found.items()}
+        skip_bad = (manual / imagenet.SKIP_BAD).exists()
+        return {
+            split: [part | {"skip_bad": skip_bad} for part in _of(source)]
+            for split, source in found.items()
+        }
 
     def _generate_partition(
         self, split: str, partition: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields (file name, example); a CMYK or PNG image is stored as RGB JPEG, and named."""
+        """Yields (file name, example); a CMYK or PNG image is stored as RGB JPEG, and named.
+
+        An image that cannot be read ends the build, unless such are to be left out.
+        """
         for image, content in _read(_source(partition), partition):
-            jpeg, was = as_rgb_jpeg(content)
-            if was:
-                print(f"{split}: {image.name} is {was}: stored as RGB JPEG")  # noqa: T201 - to the log
+            try:
+                jpeg = rgb_jpeg(content)
+            except BadImageError as error:
+                if not partition["skip_bad"]:
+                    raise bad_image(split, image.name, error) from error
+                print(f"{split}: {image.name} is left out: {error}")  # noqa: T201 - to the log
+                continue
+            if jpeg.was:
+                print(f"{split}: {image.name} is {jpeg.was}: stored as RGB JPEG")  # noqa: T201
             label = image.synset or _NO_LABEL
-            yield image.name, {"image": jpeg, "label": label, "file_name": image.name}
+            yield image.name, {"image": jpeg.content, "label": label, "file_name": image.name}
 
 
 def _of(source: SplitSource) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dsmanager.ingest.imagenet.shards import Made
 from dsmanager.ingest.imagenet.work import Shard
 from dsmanager.sources.imagenet_labels import CLASSES, IMAGES
 
-__all__ = ["ImagenetResult", "SplitResult", "result_of"]
+__all__ = ["ImagenetResult", "SplitResult", "result_of", "scale_notes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class SplitResult:
     images: int
     shards: int
     bytes: int
-    classes: int
+    classes: int | None
+    """Synsets with an image; None where nobody counted them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,20 @@ def _split(plan: SplitPlan, journal: Mapping[Shard, Made]) -> SplitResult:
     )
 
 
+def scale_notes(images: Mapping[str, int], classes: Mapping[str, int]) -> Iterator[str]:
+    """What of ILSVRC is not here, by split."""
+    for split, count in images.items():
+        if split in classes and classes[split] < CLASSES:
+            yield f"{split} has {classes[split]:,} of {CLASSES:,} classes"
+        if count < IMAGES.get(split, 0):
+            yield f"{split} has {count:,} of {IMAGES[split]:,} images"
+
+
 def _notes(plan: Plan, is_ilsvrc: bool) -> Iterator[str]:
-    for split, about in plan.splits.items():
-        if len(about.synsets) < CLASSES:
-            yield f"{split} has {len(about.synsets):,} of {CLASSES:,} classes"
-        if about.count < IMAGES[split]:
-            yield f"{split} has {about.count:,} of {IMAGES[split]:,} images"
+    yield from scale_notes(
+        {split: about.count for split, about in plan.splits.items()},
+        {split: len(about.synsets) for split, about in plan.splits.items()},
+    )
     if not is_ilsvrc:
         yield "some synsets are not ILSVRC's: labels number those that are here, in their order"
     if LAYOUTS[plan.to].has_boxes and plan.annotations is None:

@@ -23,7 +23,13 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.encoding import example_pieces
 from dsmanager.records.tfrecord import PiecesWriter
 from dsmanager.sources.imagenet import ImageReader
-from dsmanager.sources.images import MAX_IMAGE_BYTES, BadImageError, RgbJpeg, rgb_jpeg
+from dsmanager.sources.images import (
+    MAX_IMAGE_BYTES,
+    BadImageError,
+    RgbJpeg,
+    bad_image,
+    rgb_jpeg,
+)
 
 __all__ = ["Made", "part_path", "write_shard"]
 
@@ -136,7 +142,9 @@ class _Shard:
                 raise BadImageError(f"it has more than {MAX_IMAGE_BYTES:,} bytes")
             jpeg = rgb_jpeg(reader.read(image))
         except BadImageError as error:
-            self._skip(name, str(error), what="image")
+            if not self._skip_bad:
+                raise bad_image(self._split.split, name, error) from error
+            self._skipped.append([name, str(error)])
             return
         if jpeg.was:
             self._fixed.append([name, jpeg.was])
@@ -161,18 +169,17 @@ class _Shard:
             content = annotation_of(folder, self._split.split, synset, stem)
             found = [] if content is None else boxes(content)
         except BadAnnotationError as error:
-            self._skip(f"{stem}.xml", str(error), what="annotation")
+            if not self._skip_bad:
+                raise VerificationError(
+                    f"{self._split.split}: the annotation {stem[:200] + '.xml'!a} cannot be used: "
+                    f"{error}",
+                    hint="to do without such ones, and be told which: dsmanager convert … "
+                    "--skip-bad",
+                ) from error
+            self._skipped.append([f"{stem}.xml", str(error)])
             return []
         self._boxed += content is not None
         return found
-
-    def _skip(self, name: str, why: str, *, what: str) -> None:
-        if not self._skip_bad:
-            raise VerificationError(
-                f"{self._split.split}: the {what} {name[:200]!a} cannot be used: {why}",
-                hint="to leave such ones out, and be told which: dsmanager convert … --skip-bad",
-            )
-        self._skipped.append([name, why])
 
 
 def _announced(planned: Iterable[PlannedImage], reader: ImageReader) -> Iterator[PlannedImage]:

@@ -1,0 +1,169 @@
+"""Converting ImageNet: to the shards of the scripts, or to TFDS's dataset by its builder."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager.errors import AlreadyExistsError
+from dsmanager.files import require_free_bytes
+from dsmanager.library.library import Library
+from dsmanager.progress import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from dsmanager.ingest.imagenet.result import ImagenetResult
+    from dsmanager.library.building import BuildResult
+    from dsmanager.settings import Settings
+    from dsmanager.sources.imagenet import SplitSource
+
+__all__ = ["IMAGENET_FORMS", "convert_imagenet"]
+
+IMAGENET_FORMS = ("tpu", "slim", "tfds")
+_NAME = "imagenet2012"
+_FIXED = re.compile(r"(?:train|validation|test): (.+) is (CMYK|PNG): stored as RGB JPEG")
+_LEFT_OUT = re.compile(r"(?:train|validation|test): (.+) is left out: (.+)")
+_COPIES = 2  # partitions, and the shards that they are put together to
+
+
+def convert_imagenet(
+    settings: Settings,
+    source: Path,
+    dest: Path,
+    *,
+    to: str,
+    only: str | None = None,
+    synset_text: Path | None = None,
+    annotations: Path | None = None,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
+    overwrite: bool = False,
+    progress: Progress,
+    cancel: CancelToken,
+) -> ImagenetResult:
+    """Converts ``source`` into ``dest``, which for ``tfds`` is a data dir.
+
+    Raises as :func:`dsmanager.ingest.imagenet.convert.convert_imagenet`, which see; for ``tfds`` as
+    a build, and AlreadyExistsError where another build of imagenet2012 is in the way.
+    """
+    from dsmanager.ingest.imagenet import convert
+
+    source = settings.working_dir / source.expanduser()
+    dest = settings.working_dir / dest.expanduser()
+    if to != "tfds":
+        return convert.convert_imagenet(
+            source,
+            dest,
+            to="slim" if to == "slim" else "tpu",
+            only=only,
+            synset_text=synset_text,
+            annotations=annotations,
+            skip_bad=skip_bad,
+            workers=workers or os.cpu_count() or 1,
+            cluster=cluster,
+            overwrite=overwrite,
+            progress=progress,
+            cancel=cancel,
+        )
+    found, wanted = convert.require_splits(source, only)
+    if only is None and "test" in found:
+        wanted = [*wanted, found["test"]]
+    return _build(
+        replace(settings, data_dir=dest),
+        wanted,
+        skip_bad=skip_bad,
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+        cancel=cancel,
+    )
+
+
+def _build(
+    settings: Settings,
+    wanted: Sequence[SplitSource],
+    *,
+    skip_bad: bool,
+    workers: int | None,
+    overwrite: bool,
+    progress: Progress,
+    cancel: CancelToken,
+) -> ImagenetResult:
+    from dsmanager.sources.imagenet import size_of
+
+    needed_bytes = _COPIES * sum(size_of(each, cancel=cancel) for each in wanted)
+    hint = "free some space, or name another DEST"
+    require_free_bytes(settings.data_dir, needed_bytes, "twice the size of all images", hint=hint)
+    with _manual_dir(wanted, skip_bad) as folder:
+        (built,) = Library(settings=settings).build(
+            _NAME,
+            clean=overwrite,
+            manual_dir=folder,
+            workers=workers,
+            progress=progress,
+            cancel=cancel,
+        )
+    if built.was_built and set(built.splits) != {each.split for each in wanted}:
+        raise AlreadyExistsError(
+            f"{built.path} is there already, with {' and '.join(built.splits)}",
+            hint="name another folder, or replace it: dsmanager convert … --to tfds --overwrite",
+        )
+    return _result(built)
+
+
+@contextmanager
+def _manual_dir(wanted: Sequence[SplitSource], skip_bad: bool) -> Iterator[Path]:
+    """A folder that leads to these splits and no others: the builder takes what it finds."""
+    from dsmanager.sources.imagenet import SKIP_BAD, TARS, TREES
+
+    with tempfile.TemporaryDirectory(prefix="dsmanager-") as name:
+        folder = Path(name)
+        for each in wanted:
+            link = TARS[each.split] if each.form == "tar" else TREES[each.split][0]
+            (folder / link).symlink_to(each.path.resolve())
+        if skip_bad:
+            (folder / SKIP_BAD).touch()
+        yield folder
+
+
+def _result(built: BuildResult) -> ImagenetResult:
+    from dsmanager.built import BuiltDataset
+    from dsmanager.ingest.imagenet.result import ImagenetResult, SplitResult, scale_notes
+
+    fixed: dict[str, list[str]] = {}
+    skipped: dict[str, str] = {}
+    for line in _log_lines(built.log):
+        if match := _FIXED.fullmatch(line):
+            fixed.setdefault(match[2], []).append(match[1])
+        elif match := _LEFT_OUT.fullmatch(line):
+            skipped[match[1]] = match[2]
+    splits = {
+        name: SplitResult(split.examples, len(split.shard_lengths), split.payload_bytes, None)
+        for name, split in BuiltDataset(built.ref, built.path).splits.items()
+    }
+    notes = list(scale_notes({name: split.images for name, split in splits.items()}, {}))
+    if built.was_built:
+        notes.append("it is built already: nothing was done")
+    left_out = f"{len(skipped):,} images cannot be used and were left out"
+    return ImagenetResult(
+        path=built.path,
+        to="tfds",
+        splits=splits,
+        fixed={was: tuple(sorted(fixed[was])) for was in sorted(fixed)},
+        skipped=dict(sorted(skipped.items())),
+        boxed_images=0,
+        notes=tuple(notes),
+        warnings=(left_out,) if skipped else (),
+    )
+
+
+def _log_lines(log: Path | None) -> Iterator[str]:
+    if log is not None:
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            yield from (line.rstrip("\n") for line in lines)

@@ -1,0 +1,76 @@
+"""``--to tfds``: the dataset of the catalogue's builder, from the half that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.ingest.imagenet.result import ImagenetResult
+from dsmanager.library.imagenet import convert_imagenet
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.records.example import parse_example
+from dsmanager.records.tfrecord import read_records
+from dsmanager.settings import Settings
+
+from .conftest import SYNSETS, Ilsvrc, photo
+
+
+def convert(source: Path, dest: Path, state: Path, **options: Any) -> ImagenetResult:
+    return convert_imagenet(
+        replace(Settings.load(), state_dir=state),
+        source,
+        dest,
+        to="tfds",
+        progress=Progress(),
+        cancel=CancelToken(),
+        **options,
+    )
+
+
+def names_in(folder: Path) -> set[str]:
+    return {
+        parse_example(record)["file_name"][0].decode()  # type: ignore[union-attr]
+        for path in folder.glob("*.tfrecord-*")
+        for record in read_records(path)
+    }
+
+
+def test_one_half_and_then_both(tars: Path, ilsvrc: Ilsvrc, tmp_path: Path) -> None:
+    state, dest = tmp_path / "state", tmp_path / "data"
+    result = convert(tars, dest, state, only="train")
+    assert result.path == dest / "imagenet2012" / "5.1.0"
+    assert result.fixed == {
+        "CMYK": ("n01440764_3.JPEG", "n01443537_3.JPEG"),
+        "PNG": ("n02105855_4.JPEG",),
+    }
+    assert {name: split.images for name, split in result.splits.items()} == {"train": 24}
+    assert "train has 24 of 1,281,167 images" in result.notes
+    assert names_in(result.path) == {name for files in ilsvrc.train.values() for name in files}
+    with pytest.raises(AlreadyExistsError, match="is there already, with train") as caught:
+        convert(tars, dest, state)
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("--overwrite")
+    assert set(convert(tars, dest, state, overwrite=True).splits) == {"train", "validation"}
+    assert "nothing was done" in convert(tars, dest, state).notes[-1]
+
+
+def test_a_bad_image_is_named_or_left_out(tmp_path: Path) -> None:
+    made = Ilsvrc({SYNSETS[0]: {"good.JPEG": photo(1), "bad.JPEG": photo(2)[:-60]}})
+    tars, state, dest = made.write_tars(tmp_path / "in"), tmp_path / "state", tmp_path / "data"
+    with pytest.raises(VerificationError, match=r"train: the image 'bad.JPEG'"):
+        convert(tars, dest, state, only="train")
+    result = convert(tars, dest, state, only="train", skip_bad=True)
+    assert list(result.skipped) == ["bad.JPEG"]
+    assert names_in(result.path) == {"good.JPEG"}
+
+
+def test_a_missing_half_is_named(tars: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "ILSVRC2012_img_train.tar").symlink_to(tars / "ILSVRC2012_img_train.tar")
+    with pytest.raises(NotFoundError, match=r"no validation split: neither ILSVRC2012_img_val.tar"):
+        convert(source, tmp_path / "data", tmp_path / "state")
