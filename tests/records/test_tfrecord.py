@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from dsmanager.errors import CancelledError, DsmanagerError, VerificationError
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.records.tfrecord import TFRecordWriter, masked_crc32c, read_records, scan
+from dsmanager.records.tfrecord import (
+    PiecesWriter,
+    TFRecordWriter,
+    masked_crc32c,
+    read_records,
+    scan,
+)
 
 
 def _write(path: Path, records: list[bytes]) -> bytes:
@@ -102,3 +108,22 @@ def test_scan_counts_bytes_and_can_be_cancelled(tmp_path: Path) -> None:
     cancel.cancel()
     with pytest.raises(CancelledError):
         scan(path, cancel=cancel)
+
+
+def test_pieces_are_framed_as_their_records(tmp_path: Path) -> None:
+    records = [b"", b"small", bytes(range(256)) * 300, b"end"]
+    with PiecesWriter(tmp_path / "pieces") as writer:
+        for record in records:
+            writer.write([record[:3], record[3:]])
+    assert writer.count == len(records)
+    assert writer.size_bytes == (tmp_path / "pieces").stat().st_size
+    with TFRecordWriter(tmp_path / "whole") as whole:
+        whole.write_all(records)
+    assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+    with PiecesWriter(tmp_path / "many") as writer:
+        for number in range(3000):
+            writer.write([number.to_bytes(2, "big")] * 4)
+    found = [int.from_bytes(each[:2], "big") for each in read_records(tmp_path / "many")]
+    assert found == list(range(3000))
+    with pytest.raises(FileExistsError):
+        PiecesWriter(tmp_path / "many")

@@ -1,0 +1,83 @@
+"""The working folder: where it lies, who waits for whom, and what is left."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dsmanager.errors import AlreadyExistsError, DsmanagerError
+from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.progress import CancelToken, Progress
+
+from .conftest import Convert, contents
+
+
+@pytest.mark.parametrize("to", ["tpu", "slim"])
+def test_a_folder_whose_parent_may_not_be_written_holds_its_own_work(
+    to: str, tars: Path, tmp_path: Path, convert: Convert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(tars, tmp_path / "beside", to)
+    dest = tmp_path / "parent" / "dest"
+    dest.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    seen: set[str] = set()
+
+    class Watching(Progress):
+        def add_items(self, count: int = 1) -> None:
+            super().add_items(count)
+            seen.update(os.listdir(dest.parent), os.listdir(dest))
+
+    convert_imagenet(tars, dest, to=to, progress=Watching(), cancel=CancelToken())  # type: ignore[arg-type]
+    assert "dest" in seen
+    assert all(name == "dest" or name.startswith(".convert.") for name in seen)
+    assert contents(dest) == contents(tmp_path / "beside")
+
+
+def test_of_two_at_once_one_waits_and_is_told(
+    tars: Path, tmp_path: Path, wait_until: Callable[[Callable[[], bool], str], None]
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    class Held(Progress):
+        def add_items(self, count: int = 1) -> None:
+            super().add_items(count)
+            if self.snapshot().phase == "convert":
+                reached.set()
+                go_on.wait()
+
+    errors: list[DsmanagerError] = []
+
+    def convert(progress: Progress) -> None:
+        try:
+            convert_imagenet(
+                tars, tmp_path / "out", to="tpu", progress=progress, cancel=CancelToken()
+            )
+        except DsmanagerError as error:
+            errors.append(error)
+
+    second_progress = Progress()
+    notes: list[str] = []
+
+    def is_told() -> bool:
+        notes.extend(second_progress.take_notes())
+        return bool(notes)
+
+    first = threading.Thread(target=convert, args=(Held(),))
+    second = threading.Thread(target=convert, args=(second_progress,))
+    first.start()
+    try:
+        assert reached.wait(30)
+        second.start()
+        wait_until(is_told, "the second one waits")
+    finally:
+        go_on.set()
+        first.join()
+        second.join()
+    assert f"convert into {tmp_path / 'out'}" in notes[0]
+    assert [type(error) for error in errors] == [AlreadyExistsError]
+    assert len(contents(tmp_path / "out")) == 1152
+    assert os.listdir(tmp_path) == ["out"]
