@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -65,7 +64,7 @@ def convert_imagenet(
             synset_text=synset_text,
             annotations=annotations,
             skip_bad=skip_bad,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers,
             cluster=cluster,
             overwrite=overwrite,
             progress=progress,
@@ -79,6 +78,7 @@ def convert_imagenet(
         wanted,
         skip_bad=skip_bad,
         workers=workers,
+        cluster=cluster,
         overwrite=overwrite,
         progress=progress,
         cancel=cancel,
@@ -91,6 +91,7 @@ def _build(
     *,
     skip_bad: bool,
     workers: int | None,
+    cluster: str | None,
     overwrite: bool,
     progress: Progress,
     cancel: CancelToken,
@@ -106,6 +107,7 @@ def _build(
             clean=overwrite,
             manual_dir=folder,
             workers=workers,
+            cluster=cluster,
             progress=progress,
             cancel=cancel,
         )

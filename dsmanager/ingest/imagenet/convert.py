@@ -20,6 +20,7 @@ from dsmanager.ingest.imagenet.result import ImagenetResult, result_of
 from dsmanager.ingest.imagenet.shards import Made
 from dsmanager.ingest.imagenet.work import Work
 from dsmanager.parallel import run_tasks
+from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.sources.imagenet import TARS, TREES, SplitSource, find_splits, state_of
 from dsmanager.sources.imagenet_labels import SPLITS
@@ -41,7 +42,7 @@ def convert_imagenet(
     synset_text: Path | None = None,
     annotations: Path | None = None,
     skip_bad: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     cluster: str | None = None,
     overwrite: bool = False,
     progress: Progress,
@@ -50,7 +51,8 @@ def convert_imagenet(
     """Writes every shard of one or both halves of ``source`` into the folder ``dest``.
 
     ``source`` is a folder of tars, an unpacked tree, Kaggle's tree, or one of the tars; ``only`` is
-    "train" or "val". The result does not depend on ``workers``. A run that was interrupted is gone
+    "train" or "val". The result does not depend on ``workers`` (default: one a core; on a
+    ``cluster``, as many as it has) nor on where they are. A run that was interrupted is gone
     on with; nothing is seen in ``dest`` before its half is whole.
 
     Raises NotFoundError for a missing or an empty half, VerificationError for a damaged tar and for
@@ -64,6 +66,8 @@ def convert_imagenet(
             "are of no use",
             hint="write them with --to slim, or leave these options out",
         )
+    if cluster is not None:
+        require_cluster(cluster)
     found, wanted = require_splits(source, only)
     dest = Path(os.path.realpath(dest))
     _require_apart(dest, layout, wanted)
@@ -180,7 +184,7 @@ def _make_parts(
     work: Work,
     plan: Plan,
     skip_bad: bool,
-    workers: int,
+    workers: int | None,
     cluster: str | None,
     progress: Progress,
     cancel: CancelToken,
@@ -208,8 +212,16 @@ def _make_parts(
         "fingerprint": plan.fingerprint,
         "skip_bad": skip_bad,
     }
+    at_once = workers or (len(tasks) if cluster else os.cpu_count() or 1)
     results = run_tasks(
-        _TASK, setup, tasks, workers=workers, cluster=cluster, progress=progress, cancel=cancel
+        _TASK,
+        setup,
+        tasks,
+        workers=at_once,
+        cluster=cluster,
+        label=lambda task: f"shard {task[1]} of {task[0]}",
+        progress=progress,
+        cancel=cancel,
     )
     with work.recording() as record:
         for place, made in results:
