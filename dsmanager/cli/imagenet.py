@@ -1,0 +1,83 @@
+"""What ``dsmanager convert`` does with ImageNet: the request, and the rows of its result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsmanager.cli.context import Context
+from dsmanager.cli.output import size_text
+from dsmanager.cli.running import run_each
+from dsmanager.progress import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from dsmanager.ingest.imagenet.result import ImagenetResult
+
+__all__ = ["convert_imagenet"]
+
+_MOST_SKIPPED = 20  # of those that are said; all are in the row
+
+
+def convert_imagenet(
+    context: Context,
+    source: Path,
+    dest: Path,
+    *,
+    to: str,
+    only: str | None,
+    synset_text: Path | None,
+    annotations: Path | None,
+    skip_bad: bool,
+    workers: int | None,
+    cluster: str | None,
+    overwrite: bool,
+) -> None:
+    """Runs one conversion, or starts the job that will."""
+    from dsmanager.library.imagenet import convert_imagenet as convert
+
+    def work(dest: Path, progress: Progress, cancel: CancelToken) -> ImagenetResult:
+        return convert(
+            context.settings,
+            source,
+            dest,
+            to=to,
+            only=only,
+            synset_text=synset_text,
+            annotations=annotations,
+            skip_bad=skip_bad,
+            workers=workers,
+            cluster=cluster,
+            overwrite=overwrite,
+            progress=progress,
+            cancel=cancel,
+        )
+
+    run_each(context, [dest], work, lambda done: _show(context, done), label=lambda d: d.name)
+
+
+def _show(context: Context, done: ImagenetResult) -> None:
+    for was, names in done.fixed.items():
+        context.output.say(f"{len(names):,} {was} stored as RGB JPEG: {', '.join(names)}")
+    for name, why in list(done.skipped.items())[:_MOST_SKIPPED]:
+        context.output.say(f"left out: {name}: {why}")
+    for note in done.notes:
+        context.output.say(note)
+    for warning in done.warnings:
+        context.output.say(f"warning: {warning}")
+    row = {
+        "path": str(done.path),
+        "to": done.to,
+        "splits": {name: asdict(split) for name, split in done.splits.items()},
+        "fixed": {was: list(names) for was, names in done.fixed.items()},
+        "skipped": dict(done.skipped),
+        "boxed_images": done.boxed_images,
+        "notes": list(done.notes),
+        "warnings": list(done.warnings),
+        "outcome": "converted",
+    }
+    parts = ", ".join(
+        f"{name} {split.images:,} images in {split.shards:,} shards ({size_text(split.bytes)})"
+        for name, split in done.splits.items()
+    )
+    context.output.row(row, f"{done.path} converted: {parts}")
