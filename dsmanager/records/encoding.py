@@ -38,9 +38,16 @@ def float_feature(values: Sequence[float]) -> Feature:
     return _packed(b"\x12", struct.pack(f"<{len(values)}f", *values))
 
 
-@lru_cache(maxsize=8192)
 def int64_feature(*values: int) -> Feature:
+    if len(values) == 1:
+        return _one_int64(values[0])
     return _packed(b"\x1a", b"".join([_varint(value & _MASK_64) for value in values]))
+
+
+@lru_cache(maxsize=8192)
+def _one_int64(value: int) -> Feature:
+    """Labels, heights and widths come again and again."""
+    return _packed(b"\x1a", _varint(value & _MASK_64))
 
 
 def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
