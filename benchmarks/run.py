@@ -6,7 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("start", "archives", "transfers", "build", "build_memory", "convert_imagenet", "tui")
+BENCHMARKS = (
+    "start",
+    "archives",
+    "transfers",
+    "build",
+    "build_memory",
+    "convert_imagenet",
+    "convert_tars",
+    "tui",
+)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ _VALUED = (
     "--data-dir -o --remote --manifest --from --in --subset --path --config --manual-dir "
     "--download-dir --format --max-examples --workers --compression --limit-rate --prefer --plan "
     "--apply --jobs -j --keep --keep-logs --cluster --beam-option --to --name --split-at --fields "
-    "--record --shards --max-shard-size --shuffle"
+    "--record --shards --max-shard-size --shuffle --only --synset-text --annotations"
 )
 VALUED_OPTIONS = frozenset(_VALUED.split())
 """Options of these verbs that take the next argument."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dsmanager.cli.context import Context
+from dsmanager.cli.imagenet import convert_imagenet
 from dsmanager.cli.output import size_text
 from dsmanager.cli.running import run_each
 from dsmanager.errors import UsageError
 from dsmanager.library.converting import TAR_FORMATS, TarOptions, convert_tars
+from dsmanager.library.imagenet import IMAGENET_FORMS
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -27,7 +29,13 @@ _OF_TARS = (
     "name",
     "skip_incomplete",
 )
-_FORMS: dict[str, tuple[str, ...]] = dict.fromkeys(TAR_FORMATS, _OF_TARS)
+_OF_IMAGENET = ("only", "skip_bad")
+_OF_SLIM = (*_OF_IMAGENET, "synset_text", "annotations")
+_FORMS: dict[str, tuple[str, ...]] = (
+    dict.fromkeys(TAR_FORMATS, _OF_TARS)
+    | dict.fromkeys(IMAGENET_FORMS, _OF_IMAGENET)
+    | {"slim": _OF_SLIM}
+)
 """What ``--to`` may say, and the options that go with it besides those of all."""
 
 
@@ -42,7 +50,8 @@ def convert(
         typer.Argument(
             metavar="SRC... DEST",
             help="Tars: paths, http(s)://, s3:// or ais:// URLs, with bash's ranges in quotes: "
-            "'train-{0..7}.tar.gz'. DEST is a folder.",
+            "'train-{0..7}.tar.gz'. For tpu, slim and tfds one folder with ImageNet's tars or "
+            "trees. DEST is a folder.",
         ),
     ],
     to: Annotated[
@@ -96,8 +105,29 @@ def convert(
     skip_incomplete: Annotated[
         bool, typer.Option("--skip-incomplete", help="Leave out records that lack a file.")
     ] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="train|val", help="One half of ImageNet.")
+    ] = None,
+    synset_text: Annotated[
+        Path | None,
+        typer.Option(
+            "--synset-text",
+            metavar="FILE",
+            help="Words for ImageNet's synsets (default: LOC_synset_mapping.txt, where it is).",
+        ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option("--annotations", metavar="DIR", help="XML files with ImageNet's boxes."),
+    ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out images that cannot be read, and name them."),
+    ] = False,
 ) -> None:
-    """Make records of raw sources: tar shards to TFRecord or ArrayRecord files."""
+    """Make records of raw sources: tar shards to TFRecord or ArrayRecord files; ImageNet's tars to
+    the shards of the TPU or slim scripts, or to TFDS's dataset.
+    """
     context: Context = ctx.obj
     context.begin("convert", changes=True)
     if len(places) < 2:
@@ -107,6 +137,21 @@ def convert(
         )
     sources, dest = places[:-1], Path(places[-1])
     _require_fitting(to, ctx.params)
+    if to in IMAGENET_FORMS:
+        convert_imagenet(
+            context,
+            _only_one(sources, to),
+            dest,
+            to=to,
+            only=only,
+            synset_text=synset_text,
+            annotations=annotations,
+            skip_bad=skip_bad,
+            workers=workers,
+            cluster=cluster,
+            overwrite=overwrite,
+        )
+        return
     options = TarOptions(
         split_at=split_at,
         fields=fields,
@@ -133,6 +178,16 @@ def convert(
         )
 
     run_each(context, [dest], work, lambda done: _show(context, done), label=lambda d: d.name)
+
+
+def _only_one(sources: list[str], to: str) -> Path:
+    """The folder of a form that takes one. Raises UsageError for several."""
+    if len(sources) > 1:
+        raise UsageError(
+            f"--to {to} takes one source, the folder that holds ImageNet's tars or trees",
+            hint=f"dsmanager convert SRC DEST --to {to}",
+        )
+    return Path(sources[0])
 
 
 def _require_fitting(to: str, given: dict[str, Any]) -> None:
