@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from pathlib import PurePosixPath
 
 from dsmanager.errors import UsageError
@@ -94,17 +94,23 @@ class Ref:
 
         Raises UsageError when ``text`` is no ref, globs included.
         """
-        match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
-        if match is None or len(text) > 3 * _MAX_LETTERS:
-            raise _bad_ref(text, "it is not of the form name[/config][:version]")
-        name, config, version = match.groups()
-        if not _NAME.fullmatch(name) or len(name) > _MAX_LETTERS:
-            raise _bad_ref(text, "a name has letters, digits, '_', '.' and '-'")
-        if config is not None and not _CONFIG.fullmatch(config):
-            raise _bad_ref(text, "a config has letters, digits and _ . + , = - between slashes")
-        if version is not None and not is_version(version):
-            raise _bad_ref(text, "a version has three numbers, such as 1.0.8")
-        return cls(name, config, version)
+        return _parsed(text)
+
+
+@lru_cache(4096)
+def _parsed(text: str) -> Ref:
+    """Remembered: a listing reads the same ref from a folder, a sidecar, a manifest and a key."""
+    match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
+    if match is None or len(text) > 3 * _MAX_LETTERS:
+        raise _bad_ref(text, "it is not of the form name[/config][:version]")
+    name, config, version = match.groups()
+    if not _NAME.fullmatch(name) or len(name) > _MAX_LETTERS:
+        raise _bad_ref(text, "a name has letters, digits, '_', '.' and '-'")
+    if config is not None and not _CONFIG.fullmatch(config):
+        raise _bad_ref(text, "a config has letters, digits and _ . + , = - between slashes")
+    if version is not None and not is_version(version):
+        raise _bad_ref(text, "a version has three numbers, such as 1.0.8")
+    return Ref(name, config, version)
 
 
 @dataclass(frozen=True, slots=True)
