@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 from dsmanager.errors import NoSpaceError, from_os_error, os_errors
 
 __all__ = [
+    "MOST_PIECES",
     "begin_writeback",
     "final_name_of",
     "free_bytes",
@@ -41,7 +42,11 @@ __all__ = [
     "temporary_path",
     "write_bytes",
     "write_json",
+    "write_pieces",
 ]
+
+MOST_PIECES = 1000
+"""Of one call that writes several; systems take 1,024."""
 
 _SUFFIX = ".tmp"
 _RENAME_EXCHANGE = 2
@@ -298,6 +303,20 @@ def require_free_bytes(
             f"{what} needs {needed_bytes:,} bytes in {folder}, and {available:,} are free",
             hint=hint,
         )
+
+
+def write_pieces(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+    """Writes all of the pieces, one after the other, in as few calls as the system takes."""
+    views = [memoryview(piece) for piece in pieces]
+    while views:
+        written = os.writev(descriptor, views[:MOST_PIECES])
+        done = 0
+        while done < len(views) and written >= len(views[done]):
+            written -= len(views[done])
+            done += 1
+        views = views[done:]
+        if views and written:
+            views[0] = views[0][written:]
 
 
 def reserve(descriptor: int, offset: int, size_bytes: int) -> None:

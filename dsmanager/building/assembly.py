@@ -18,13 +18,13 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
-from dsmanager.files import require_free_bytes, reserve
+from dsmanager.files import require_free_bytes
 from dsmanager.progress import Progress
+from dsmanager.records.copying import copy_ranges
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
 __all__ = ["write_shards"]
 
-_BUFFER_BYTES = 1 << 20
 _COPIERS = 2
 
 
@@ -46,11 +46,10 @@ def write_shards(
     shards = shard_config.get_number_shards(places.payload_bytes, places.count)
     ends = shard_utils.get_shard_boundaries(places.count, shards)
     bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+    is_copied = example_writer.file_format is file_adapters.FileFormat.TFRECORD
     progress.start_phase("write", item_unit="examples")
     progress.set_items(0, places.count)
-    progress.set_bytes(0, places.payload_bytes)
-
-    is_copied = example_writer.file_format is file_adapters.FileFormat.TFRECORD
+    progress.set_bytes(0, size_bytes if is_copied else places.payload_bytes)
 
     def write(index: int) -> None:
         path = os.fspath(template.sharded_filepath(shard_index=index, num_shards=shards))
@@ -83,35 +82,14 @@ def _require_distinct(places: Places, split: str) -> None:
 
 
 def _copy(places: Places, bounds: tuple[int, int], path: str, progress: Progress) -> None:
-    """Copies framed records through one buffer."""
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
-    filled = waiting = 0
     descriptors, offsets, lengths = places.frames(*bounds)
-    with open(path, "wb", buffering=0) as file:
-        reserve(file.fileno(), 0, sum(lengths))
 
-        def write_out() -> None:
-            nonlocal filled, waiting
-            file_write_all(file, buffer[:filled])
-            progress.add_items(waiting)
-            progress.add_bytes(max(0, filled - waiting * FRAMING_BYTES))
-            filled = waiting = 0
+    def counted() -> Iterator[tuple[int, int, int]]:
+        for each in zip(descriptors, offsets, lengths, strict=True):
+            yield each
+            progress.add_items()
 
-        for descriptor, offset, length in zip(descriptors, offsets, lengths, strict=True):
-            while length:
-                if filled == _BUFFER_BYTES or (filled and length > _BUFFER_BYTES - filled):
-                    write_out()
-                read = os.preadv(descriptor, [buffer[filled : filled + length]], offset)
-                if not read:
-                    raise OSError("the spill became shorter while it was read")
-                filled, offset, length = filled + read, offset + read, length - read
-            waiting += 1
-        write_out()
-
-
-def file_write_all(file: Any, content: memoryview) -> None:
-    while content:
-        content = content[file.write(content) :]
+    copy_ranges(counted(), Path(path), size_bytes=sum(lengths), copied=progress.add_bytes)
 
 
 def _numbered(

@@ -19,6 +19,7 @@ from tensorflow_datasets.core.features import feature as feature_lib
 from tensorflow_datasets.proto import tf_feature_pb2
 
 from dsmanager.building.pending import Pending, resolved
+from dsmanager.records.encoding import varint
 
 __all__ = ["make_serializer"]
 
@@ -112,7 +113,7 @@ def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
 def _pieces(body: _Parts) -> list[bytes]:
     """An example of these parts; large ones stay pieces of their own."""
     pieces: list[bytes] = []
-    small = [b"\x0a", _varint(sum(map(len, body)))]
+    small = [b"\x0a", varint(sum(map(len, body)))]
     for part in body:
         if len(part) < _LARGE_BYTES:
             small.append(part)
@@ -237,7 +238,7 @@ def _scalar_encoder(dtype: np.dtype[Any]) -> _Encode:
             raise _UnusualError
         if dtype.kind == "f":
             return [b"\x12\x06\x0a\x04", _FLOAT.pack(value)]
-        number = _varint(int(value) & 0xFFFFFFFFFFFFFFFF)
+        number = varint(int(value) & 0xFFFFFFFFFFFFFFFF)
         return [_INT64_LIST, bytes((len(number) + 2, 0x0A, len(number))), number]
 
     return encode
@@ -305,9 +306,9 @@ def _string(value: Any) -> bytes:
 def _strings(values: list[bytes]) -> _Parts:
     parts: _Parts = []
     for value in values:
-        parts += (b"\x0a", _varint(len(value)), value)
+        parts += (b"\x0a", varint(len(value)), value)
     length = sum(map(len, parts))
-    return [_BYTES_LIST, _varint(length), *parts]
+    return [_BYTES_LIST, varint(length), *parts]
 
 
 def _floats(values: Any) -> _Parts:
@@ -327,52 +328,34 @@ def _int64s(values: Any) -> _Parts:
     if values.size and values.min() >= 0 and values.max() < 0x80:
         return _packed(_INT64_LIST, values.astype(np.uint8).tobytes())
     content = tf_feature_pb2.Int64List(value=values.ravel().tolist()).SerializeToString()
-    return [_INT64_LIST, _varint(len(content)), content]
+    return [_INT64_LIST, varint(len(content)), content]
 
 
 def _packed(kind: bytes, values: bytes) -> _Parts:
     if not values:
         return [kind, b"\0"]
-    length = _varint(len(values))
-    return [kind, _varint(1 + len(length) + len(values)), b"\x0a", length, values]
+    length = varint(len(values))
+    return [kind, varint(1 + len(length) + len(values)), b"\x0a", length, values]
 
 
 def _head(name: str) -> bytes:
     """The key of a map entry."""
     key = name.encode()
-    return b"\x0a" + _varint(len(key)) + key + b"\x12"
+    return b"\x0a" + varint(len(key)) + key + b"\x12"
 
 
 def _entry(head: bytes, feature: _Parts) -> _Parts:
     length = sum(map(len, feature))
-    size = _varint(length)
-    return [b"\x0a", _varint(len(head) + len(size) + length), head, size, *feature]
+    size = varint(length)
+    return [b"\x0a", varint(len(head) + len(size) + length), head, size, *feature]
 
 
 def _string_entry(head: bytes, value: bytes) -> _Parts:
     """The entry of one string, from the inside out: string, list, feature, entry."""
-    string = b"\x0a" + _varint(len(value))
+    string = b"\x0a" + varint(len(value))
     content = len(string) + len(value)
-    strings = _BYTES_LIST + _varint(content) + string
-    feature = _varint(len(strings) + len(value))
-    length = _varint(len(head) + len(feature) + len(strings) + len(value))
+    strings = _BYTES_LIST + varint(content) + string
+    feature = varint(len(strings) + len(value))
+    length = varint(len(head) + len(feature) + len(strings) + len(value))
     start = b"".join((b"\x0a", length, head, feature, strings))
     return [start + value] if len(value) < _LARGE_BYTES else [start, value]
-
-
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return _ONE_BYTE[value]
-    if value < 1 << 14:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    if value < 1 << 21:
-        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.files import reserve, temporary_path
+from dsmanager.files import MOST_PIECES, reserve, temporary_path, write_pieces
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
 
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
@@ -27,7 +27,6 @@ PLACE_BYTES = 16
 _BATCH_BYTES = 4 << 20
 _WAITING_BATCHES = 4
 _MOST_AHEAD_BYTES = 128 << 20
-_BATCH_PIECES = 1000  # of one writev; the system takes 1,024
 
 
 class Spill:
@@ -70,7 +69,7 @@ class Spill:
         self._end += size_bytes
         self._batch_bytes += size_bytes
         self.payload_bytes += payload_bytes
-        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PIECES:
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
             self._flush()
         return payload_bytes
 
@@ -92,7 +91,7 @@ class Spill:
             ahead = min(end, _MOST_AHEAD_BYTES)
             reserve(self.descriptor, self._reserved, end + ahead - self._reserved)
             self._reserved = end + ahead
-        _write_all(self.descriptor, batch)
+        write_pieces(self.descriptor, batch)
 
     def _settle(self, most: int) -> None:
         """Waits until at most so many batches are not written."""
@@ -217,16 +216,3 @@ class Places:
                 at = offset + HEADER_BYTES + len(record)
                 record += os.pread(descriptor, payload - len(record), at)
             yield record
-
-
-def _write_all(descriptor: int, pieces: list[bytes]) -> None:
-    views = [memoryview(piece) for piece in pieces]
-    while views:
-        written = os.writev(descriptor, views[:_BATCH_PIECES])
-        done = 0
-        while done < len(views) and written >= len(views[done]):
-            written -= len(views[done])
-            done += 1
-        views = views[done:]
-        if views and written:
-            views[0] = views[0][written:]

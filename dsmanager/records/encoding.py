@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-__all__ = ["Feature", "bytes_feature", "example_pieces", "float_feature", "int64_feature"]
+__all__ = ["Feature", "bytes_feature", "example_pieces", "float_feature", "int64_feature", "varint"]
 
 Feature: TypeAlias = tuple[bytes, ...]
 """An encoded Feature message, in pieces."""
@@ -27,9 +27,9 @@ _AFTER_ALL = b"\xff"  # which is in no name: the end of one comes after every by
 def bytes_feature(*values: bytes) -> Feature:
     parts: list[bytes] = []
     for value in values:
-        parts += (b"\x0a" + _varint(len(value)), value)
+        parts += (b"\x0a" + varint(len(value)), value)
     length = sum(map(len, parts))
-    head = b"\x0a" + _varint(length)
+    head = b"\x0a" + varint(length)
     return (head, *parts) if length >= _LARGE_BYTES else (head + b"".join(parts),)
 
 
@@ -41,13 +41,13 @@ def float_feature(values: Sequence[float]) -> Feature:
 def int64_feature(*values: int) -> Feature:
     if len(values) == 1:
         return _one_int64(values[0])
-    return _packed(b"\x1a", b"".join([_varint(value & _MASK_64) for value in values]))
+    return _packed(b"\x1a", b"".join([varint(value & _MASK_64) for value in values]))
 
 
 @lru_cache(maxsize=8192)
 def _one_int64(value: int) -> Feature:
     """Labels, heights and widths come again and again."""
-    return _packed(b"\x1a", _varint(value & _MASK_64))
+    return _packed(b"\x1a", varint(value & _MASK_64))
 
 
 def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
@@ -67,7 +67,7 @@ def example_pieces(features: Mapping[str, Feature]) -> list[bytes]:
                 pieces += (b"".join(small), part)
                 small.clear()
     pieces.append(b"".join(small))
-    pieces[1] = b"\x0a" + _varint(sum(map(len, pieces))) + pieces[1]
+    pieces[1] = b"\x0a" + varint(sum(map(len, pieces))) + pieces[1]
     return pieces[1:]
 
 
@@ -85,20 +85,25 @@ def _entry(name: str, feature: bytes) -> bytes:
 def _begun(name: str, length: int) -> bytes:
     """How an entry of the map begins whose feature has that length."""
     key = name.encode()
-    head = b"\x0a" + _varint(len(key)) + key + b"\x12" + _varint(length)
-    return b"\x0a" + _varint(len(head) + length) + head
+    head = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(length)
+    return b"\x0a" + varint(len(head) + length) + head
 
 
 def _packed(kind: bytes, values: bytes) -> Feature:
     if not values:
         return (kind + b"\0",)
-    inner = b"\x0a" + _varint(len(values)) + values
-    return (kind + _varint(len(inner)) + inner,)
+    inner = b"\x0a" + varint(len(values)) + values
+    return (kind + varint(len(inner)) + inner,)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Base 128, the lowest seven bits first; of a number that is not negative."""
     if value < 0x80:
         return _ONE_BYTE[value]
+    if value < 1 << 14:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 1 << 21:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)

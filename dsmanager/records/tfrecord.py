@@ -18,6 +18,7 @@ from typing import BinaryIO
 import google_crc32c
 
 from dsmanager.errors import VerificationError, from_os_error
+from dsmanager.files import MOST_PIECES, write_pieces
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = [
@@ -36,7 +37,6 @@ FRAMING_BYTES = 16
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _BUFFER_BYTES = 1 << 20
-_MOST_PIECES = 1000  # at once; systems take 1,024
 _WRITE_BYTES = 64 << 10  # an image that is soon let go leaves its memory, still mapped, to the next
 _MASK_DELTA = 0xA282EAD8
 
@@ -106,7 +106,7 @@ class PiecesWriter:
         self._waiting_bytes += length
         self.size_bytes += length
         self.count += 1
-        if self._waiting_bytes >= _WRITE_BYTES or len(self._waiting) >= _MOST_PIECES:
+        if self._waiting_bytes >= _WRITE_BYTES or len(self._waiting) >= MOST_PIECES:
             self._flush()
 
     def close(self) -> None:
@@ -125,13 +125,7 @@ class PiecesWriter:
 
     def _flush_to(self, descriptor: int) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        while waiting:
-            batch, waiting = waiting[:_MOST_PIECES], waiting[_MOST_PIECES:]
-            written = os.writev(descriptor, batch)
-            if written < sum(map(len, batch)):  # a signal, or a disk that is nearly full
-                rest = memoryview(b"".join(batch))[written:]
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+        write_pieces(descriptor, waiting)
 
     def __enter__(self) -> PiecesWriter:
         return self

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dsmanager.errors import VerificationError, from_os_error
-from dsmanager.files import begin_writeback
+from dsmanager.files import MOST_PIECES, begin_writeback, write_pieces
 from dsmanager.ingest.tars.specs import Specs, from_json, to_json
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.tfrecord import FRAMING_BYTES, frame, masked_crc32c, scan
@@ -29,7 +29,6 @@ from dsmanager.records.tfrecord import FRAMING_BYTES, frame, masked_crc32c, scan
 __all__ = ["Part", "PartFiles", "PartWriter", "find_twins", "read_index"]
 
 _BATCH_BYTES = 4 << 20
-_BATCH_PIECES = 1000  # of one writev; the system takes 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ class PartWriter:
         self._batch += (header, *pieces, footer)
         self._end += size_bytes + FRAMING_BYTES
         self._batch_bytes += size_bytes + FRAMING_BYTES
-        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_PIECES:
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
             self._flush()
         return size_bytes
 
@@ -176,7 +175,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         self._settle()
-        self._writing = self._thread.submit(_write_all, self._data.fileno(), self._batch)
+        self._writing = self._thread.submit(_write, self._data.fileno(), self._batch)
         self._batch, self._batch_bytes = [], 0
 
     def _settle(self) -> None:
@@ -224,16 +223,7 @@ def _hash(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def _write_all(descriptor: int, pieces: list[bytes]) -> None:
-    """Writes a batch, and has the disk begin with it: the flush at the end finds little to do."""
-    views = [memoryview(piece) for piece in pieces]
-    while views:
-        written = os.writev(descriptor, views[:_BATCH_PIECES])
-        done = 0
-        while done < len(views) and written >= len(views[done]):
-            written -= len(views[done])
-            done += 1
-        views = views[done:]
-        if views and written:
-            views[0] = views[0][written:]
+def _write(descriptor: int, batch: list[bytes]) -> None:
+    """Has the disk begin with a batch at once: the flush at the end finds little to do."""
+    write_pieces(descriptor, batch)
     begin_writeback(descriptor)

@@ -19,6 +19,7 @@ import numpy as np
 from dsmanager.errors import DsmanagerError, UsageError, os_errors
 from dsmanager.ingest.tars.parts import Part, PartFiles, read_index
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.records.copying import copy_ranges
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES
 
 __all__ = ["Bounds", "Layout", "plan_shards", "shard_name", "write_shard"]
@@ -192,27 +193,16 @@ def _runs(records: Any) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _copy(path: Path, records: Any, data: _Data, progress: Progress, cancel: CancelToken) -> None:
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
-    filled = 0
-    with open(path, "wb", buffering=0) as file:
+    def counted() -> Iterator[tuple[int, int, int]]:
         for part, offset, length, count in _runs(records):
+            yield data.of(part), offset, length
             progress.add_items(count)
-            while length:
-                if filled == _BUFFER_BYTES:
-                    _write_out(file, buffer)
-                    filled = 0
-                    cancel.check()
-                read = os.preadv(data.of(part), [buffer[filled : filled + length]], offset)
-                if not read:
-                    raise OSError("a part became shorter while it was read")
-                progress.add_bytes(read)
-                filled, offset, length = filled + read, offset + read, length - read
-        _write_out(file, buffer[:filled])
 
+    def copied(size_bytes: int) -> None:
+        progress.add_bytes(size_bytes)
+        cancel.check()
 
-def _write_out(file: Any, content: memoryview) -> None:
-    while content:
-        content = content[file.write(content) :]
+    copy_ranges(counted(), path, size_bytes=int(records["length"].sum()), copied=copied)
 
 
 def _write_array_record(
