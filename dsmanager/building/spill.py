@@ -24,8 +24,8 @@ from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
 
 PLACE_BYTES = 16
-_BATCH_BYTES = 4 << 20
-_WAITING_BATCHES = 4
+_BATCH_BYTES = 2 << 20
+_WAITING_BATCHES = 2
 _MOST_AHEAD_BYTES = 128 << 20
 
 
