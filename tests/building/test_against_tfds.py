@@ -252,21 +252,28 @@ def test_shards_are_those_of_tfds_byte_for_byte(
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the photos are not at {PHOTOS}")
+@pytest.mark.parametrize("workers", [1, 2, 3])
 def test_shards_of_photos_are_those_of_tfds_byte_for_byte(
-    bench: Any, reference: Reference, no_tensorflow: Path
+    bench: Any, reference: Reference, workers: int, no_tensorflow: Path
 ) -> None:
-    shards = _shards(bench.build(reference.homes["photo"]))
+    shards = _shards(bench.build(reference.homes["photo"], workers=workers))
     assert len(shards) == 2
     assert shards == reference.shards("photo", in_order_of_names=True)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
 def test_shards_of_mnist_are_those_of_tfds_byte_for_byte(
-    bench: Any, reference: Reference, no_tensorflow: Path
+    bench: Any, reference: Reference, workers: int, no_tensorflow: Path
 ) -> None:
     source = reference.folder / "mnist-source"
     package = source / "package" / "tensorflow_datasets"
     (no_tensorflow / "tensorflow_datasets").symlink_to(package)
-    tree = bench.build("tfds:mnist", manual_dir=source / "manual", max_examples=MNIST_EXAMPLES)
+    tree = bench.build(
+        "tfds:mnist",
+        manual_dir=source / "manual",
+        max_examples=MNIST_EXAMPLES,
+        workers=workers,
+    )
     assert _shards(tree) == reference.shards("mnist", in_order_of_names=True)
 
 

@@ -14,19 +14,26 @@ import pytest
 
 
 class DaskCluster:
-    """Started empty; its processes end with :meth:`close`. A task may lose one worker, not two."""
+    """Without workers at first; its processes end with :meth:`close`, whatever happened.
+
+    A task may lose one worker, not two.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = folder / "scheduler.json"
         self._processes: list[subprocess.Popen[bytes]] = []
+        self.address = ""
+
+    def start_scheduler(self) -> None:
+        file = self._folder / "scheduler.json"
         once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-        self._start("scheduler", "--scheduler-file", str(self._file), "--port", "0", **once)
-        end = time.monotonic() + 60
-        while not self._file.exists():
+        scheduler = self._start("scheduler", "--scheduler-file", str(file), "--port", "0", **once)
+        end = time.monotonic() + 120
+        while not file.exists():
+            assert scheduler.poll() is None, self.log("scheduler")
             assert time.monotonic() < end, self.log("scheduler")
             time.sleep(0.05)
-        self.address: str = json.loads(self._file.read_text())["address"]
+        self.address = json.loads(file.read_text())["address"]
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         local = self._folder / f"worker-{len(self._processes)}"
@@ -67,5 +74,8 @@ def dask_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
     folder = tmp_path / "dask"
     folder.mkdir()
     cluster = DaskCluster(folder)
-    yield cluster
-    cluster.close()
+    try:
+        cluster.start_scheduler()
+        yield cluster
+    finally:
+        cluster.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dsmanager.building import run
 from dsmanager.building.partition import make
@@ -165,6 +166,20 @@ def test_digit_is_the_same_from_one_process_several_and_a_cluster(
     ]
     assert local[0] == local[1] == local[2]
     assert spread.build(dask_cluster.address, name="digit", manual_dir=manual) == local[0]
+
+
+def test_imagenet_is_the_same_from_one_process_and_a_cluster(
+    dask_cluster: Any, spread: Spread, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "manual" / "train" / synset for synset in ("n01440764", "n15075141")]
+    for number, folder in enumerate([*folders, tmp_path / "manual" / "val"]):
+        folder.mkdir(parents=True)
+        picture = Image.new("RGB", (9, 7), (number * 90, 20, 40))
+        picture.save(folder / f"ILSVRC2012_val_{number + 1:08}.JPEG")
+    for _ in range(2):
+        dask_cluster.start_worker()
+    options = {"name": "imagenet2012", "manual_dir": tmp_path / "manual"}
+    assert spread.build(dask_cluster.address, **options) == spread.build(workers=1, **options)
 
 
 def test_what_goes_wrong_on_a_cluster_is_told(
