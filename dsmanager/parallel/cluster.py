@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -71,7 +71,7 @@ class ClusterCrew:
         self._cancel = cancel
         self._client = _connected(address, cancel)
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
         """(index of the task, result) as they finish. Raises the first error of a task."""
         waiting = iter(enumerate(tasks))
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from dsmanager.errors import DsmanagerError
@@ -47,7 +47,7 @@ class Crew:
             for number in range(workers - 1):
                 self._helpers[number] = Helper(call, setup, progress, start_forked)
 
-    def run(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Sequence[Any]) -> Generator[tuple[int, Any]]:
         """(index of the task, result) as they finish. One batch at a time.
 
         Raises the first error of a task, and CancelledError; the helpers have ended then.

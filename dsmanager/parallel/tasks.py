@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 from dsmanager.parallel.cluster import ClusterCrew
@@ -16,6 +17,7 @@ def _label(task: Any) -> str:
     return f"task {task}"
 
 
+@contextmanager
 def run_tasks(
     call: str,
     setup: Mapping[str, Any],
@@ -26,8 +28,8 @@ def run_tasks(
     label: Callable[[Any], str] = _label,
     progress: Progress,
     cancel: CancelToken,
-) -> Iterator[tuple[int, Any]]:
-    """Runs ``call`` ("package.module:function") on each task; (index, result) as they finish.
+) -> Iterator[Iterator[tuple[int, Any]]]:
+    """Runs ``call`` ("package.module:function") on each task; gives (index, result) as they finish.
 
     The function is ``function(setup, task, progress, cancel)``; setup, tasks and results are JSON
     values. What it adds to its ``progress`` is added to this one. It runs in this process and in
@@ -37,10 +39,11 @@ def run_tasks(
     credentials, unless ``setup["reads_remotes"]`` is true: then it has the worker's.
 
     Raises the first error of a task: ours with kind, message and hint, others as they are from this
-    process and as a DsmanagerError from another. Then, when ``cancel`` is set, and when the
-    iterator is closed, the tasks that others work on end at once.
+    process and as a DsmanagerError from another. Then, when ``cancel`` is set, and whenever the
+    context is left, the tasks that others work on end at once.
     """
     if not tasks:
+        yield iter(())
         return
     crew: Crew | ClusterCrew
     if cluster is None:
@@ -50,5 +53,5 @@ def run_tasks(
         crew = ClusterCrew(
             cluster, call, setup, at_once=workers, label=label, progress=progress, cancel=cancel
         )
-    with crew:
-        yield from crew.run(tasks)
+    with crew, closing(crew.run(tasks)) as results:
+        yield results

@@ -42,7 +42,7 @@ def run(folder: Path) -> Run:
         **setup: Any,
     ) -> dict[int, Any]:
         setup |= {"folder": str(folder), "main": os.getpid()}
-        found = run_tasks(
+        running = run_tasks(
             f"task_functions:{name}",
             setup,
             tasks,
@@ -50,7 +50,8 @@ def run(folder: Path) -> Run:
             progress=progress or Progress(),
             cancel=cancel or CancelToken(),
         )
-        return dict(found)
+        with running as results:
+            return dict(results)
 
     return run
 
@@ -101,14 +102,31 @@ def test_cancel_ends_the_helpers(run: Run, folder: Path) -> None:
     assert [pid for pid in helpers if _exists(pid)] == []
 
 
+def test_whoever_stops_in_the_middle_leaves_no_helper(folder: Path) -> None:
+    setup = {"folder": str(folder), "main": os.getpid(), "together": 2}
+    running = run_tasks(
+        "task_functions:square",
+        setup,
+        list(range(50)),
+        workers=2,
+        progress=Progress(),
+        cancel=CancelToken(),
+    )
+    with running as results:
+        next(results)
+    helpers = {int(path.name) for path in folder.iterdir()} - {os.getpid()}
+    assert helpers
+    assert [pid for pid in helpers if _exists(pid)] == []
+
+
 SCRIPT = """
 import os, sys
 from dsmanager.parallel import run_tasks
 from dsmanager.progress import CancelToken, Progress
 setup = {"folder": sys.argv[1], "main": os.getpid()}
-for _ in run_tasks("task_functions:endless", setup, [0, 1, 2], workers=2,
-                   progress=Progress(), cancel=CancelToken()):
-    pass
+with run_tasks("task_functions:endless", setup, [0, 1, 2], workers=2,
+               progress=Progress(), cancel=CancelToken()) as results:
+    list(results)
 """
 
 

@@ -213,7 +213,7 @@ def _make_parts(
         "skip_bad": skip_bad,
     }
     at_once = workers or (len(tasks) if cluster else os.cpu_count() or 1)
-    results = run_tasks(
+    running = run_tasks(
         _TASK,
         setup,
         tasks,
@@ -223,7 +223,7 @@ def _make_parts(
         progress=progress,
         cancel=cancel,
     )
-    with work.recording() as record:
+    with running as results, work.recording() as record:
         for place, made in results:
             record(tasks[place][:2], Made(**made))
 

@@ -247,7 +247,7 @@ class _Run:
         }
 
     def _all(self, call: str, setup: Mapping[str, Any], tasks: Sequence[Any]) -> None:
-        for _ in run_tasks(
+        running = run_tasks(
             call,
             setup,
             tasks,
@@ -256,8 +256,10 @@ class _Run:
             label=lambda task: task["source"]["url"] if "source" in task else task["file"],
             progress=self._progress,
             cancel=self._cancel,
-        ):
-            self._cancel.check()
+        )
+        with running as results:
+            for _ in results:
+                self._cancel.check()
 
     def _remove_strangers(self) -> None:
         """Parts of other requests, beyond the sources that there are now."""
