@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,7 +25,6 @@ from benchmarks.timing import verdict
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.files import flush_tree, move_tree_into_place, remove_path
-from dsmanager.parallel.environment import child_environment
 from dsmanager.progress import CancelToken, Progress
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet-sample"
@@ -89,10 +87,12 @@ print("seconds", time.perf_counter() - started_s)
 OURS = """
 import pathlib, sys, time
 import tensorflow_datasets as tfds
+from dsmanager.allocator import keep_freed_memory
 from dsmanager.building import generate, run
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 
+keep_freed_memory()
 home, data_dir = map(pathlib.Path, sys.argv[1:])
 call = tfds.core.DatasetBuilder.download_and_prepare
 
@@ -118,7 +118,7 @@ def with_tfds(home: Path, data_dir: Path) -> float:
 
 
 def with_ours(home: Path, data_dir: Path) -> float:
-    return call(OURS, home, data_dir, child_environment(os.environ, home))
+    return call(OURS, home, data_dir)
 
 
 def whole_tfds(home: Path, data_dir: Path) -> float:
@@ -128,9 +128,7 @@ def whole_tfds(home: Path, data_dir: Path) -> float:
     return time.perf_counter() - started_s
 
 
-def call(
-    code: str, home: Path, data_dir: Path, environment: Mapping[str, str] = os.environ
-) -> float:
+def call(code: str, home: Path, data_dir: Path) -> float:
     """Seconds of the one call, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", code, str(home), str(data_dir)],
@@ -138,7 +136,7 @@ def call(
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
-        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     return float(done.stdout.rpartition("seconds")[2])
 

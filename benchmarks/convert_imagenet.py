@@ -34,8 +34,10 @@ TAR = "ILSVRC2012_img_val.tar"
 CONVERT = """
 import os, resource, sys
 from pathlib import Path
+from dsmanager.allocator import keep_freed_memory
 from dsmanager.ingest.imagenet.convert import convert_imagenet
 from dsmanager.progress import CancelToken, Progress
+keep_freed_memory()
 convert_imagenet(Path(sys.argv[1]), Path(sys.argv[2]), to=sys.argv[3], only="val",
                  workers=int(sys.argv[4]), progress=Progress(), cancel=CancelToken())
 print(max(resource.getrusage(who).ru_maxrss for who in

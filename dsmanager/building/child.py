@@ -16,6 +16,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
+from dsmanager.allocator import keep_freed_memory
 from dsmanager.parallel.failures import described
 from dsmanager.progress import Progress
 
@@ -26,6 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
+    keep_freed_memory()
     request_fd, events_fd = int(sys.argv[1]), int(sys.argv[2])
     for descriptor in (request_fd, events_fd):
         os.set_inheritable(descriptor, False)

@@ -12,10 +12,6 @@ __all__ = ["child_environment", "with_our_code"]
 _PRIVATE_PREFIXES = ("AWS_", "ARMORY_PRIVATE_", "DSMANAGER_")
 _PRIVATE_WORDS = re.compile(r"KEY|SECRET|TOKEN|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 
-_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
-"""For glibc: what one image had is given to the next, not to the system and asked for anew. Each
-new page of memory costs a fault, and they were a third of the time of writing photographs."""
-
 
 def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
     """A copy without credentials; temporary files of the builder go to ``scratch``.
@@ -28,18 +24,14 @@ def child_environment(environment: Mapping[str, str], scratch: Path) -> dict[str
         for name, value in environment.items()
         if not name.startswith(_PRIVATE_PREFIXES) and not _PRIVATE_WORDS.search(name)
     }
-    return (
-        _ALLOCATOR
-        | with_our_code(kept)
-        | {
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
-            "TMPDIR": str(scratch),
-        }
-    )
+    return with_our_code(kept) | {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(scratch),
+    }
 
 
 def with_our_code(environment: Mapping[str, str]) -> dict[str, str]:

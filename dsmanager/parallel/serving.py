@@ -17,6 +17,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
+from dsmanager.allocator import keep_freed_memory
 from dsmanager.errors import DsmanagerError
 from dsmanager.parallel.failures import described
 from dsmanager.progress import CancelToken, Progress
@@ -38,6 +39,7 @@ def function_named(call: str) -> TaskFunction:
 
 def serve(asked: int, answering: int) -> NoReturn:
     """Runs tasks until the end of ``asked``. For the only thread of a process."""
+    keep_freed_memory()
     for descriptor in (asked, answering):
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, lambda *_: None)  # of a terminal: it means whoever asks

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsmanager.allocator import keep_freed_memory
 from dsmanager.cli.context import Context
 from dsmanager.cli.imagenet import convert_imagenet
 from dsmanager.cli.output import size_text
@@ -130,6 +131,7 @@ def convert(
     """
     context: Context = ctx.obj
     context.begin("convert", changes=True)
+    keep_freed_memory()
     if len(places) < 2:
         raise UsageError(
             "convert needs a source and a destination",
