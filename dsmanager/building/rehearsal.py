@@ -141,10 +141,10 @@ class _Rehearsal:
         try:
             self._build(builder, sources)
         except BaseException as error:
-            if sources.used_manual_dir and isinstance(error, FileNotFoundError):
-                self._add("note", "trial", f"not tried: {error}", at="_split_generators")
-            elif sources.absent:
+            if sources.absent:
                 self._note_absent(sources, error)
+            elif sources.used_manual_dir and isinstance(error, FileNotFoundError):
+                self._add("note", "trial", f"not tried: {error}", at="_split_generators")
             else:
                 self._add_failure("trial", error, at="_split_generators")
         self._judge_urls(builder, sources)
