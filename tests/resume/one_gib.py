@@ -46,11 +46,17 @@ class CountingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
+        self._clients: set[socket.socket] = set()
         self._begin(self._accept)
 
     def close(self) -> None:
         """Ends every connection; whoever passes bytes on is waited for."""
         self._listener.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            clients = list(self._clients)
+        for client in clients:
+            with suppress(OSError):  # it has ended by itself
+                client.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
         self._listener.close()
@@ -70,6 +76,8 @@ class CountingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                with self._lock:
+                    self._clients.add(client)
                 self._begin(self._pass_on, client)
 
     def _pass_on(self, client: socket.socket) -> None:
