@@ -23,7 +23,8 @@ class Crew:
     """``workers`` processes, this one among them, that run one function. To be closed.
 
     With ``fork`` the helpers are forked now, when that is safe. Otherwise each is started when the
-    work takes longer than a moment, and takes a second or two until it has loaded what it needs.
+    work takes longer than a moment, or at once when it ``is_long``, and takes a second or two until
+    it has loaded what it needs.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Crew:
         *,
         workers: int,
         fork: bool = False,
+        is_long: bool = False,
         progress: Progress,
         cancel: CancelToken,
     ) -> None:
@@ -40,6 +42,7 @@ class Crew:
         self._setup = setup
         self._progress = progress
         self._cancel = cancel
+        self._patience_s = 0 if is_long else _MOMENT_S
         self._lock = threading.Lock()
         self._is_closed = False
         self._helpers: list[Helper | None] = [None] * (workers - 1)
@@ -104,7 +107,7 @@ class Crew:
     def _feed(self, number: int, batch: _Batch) -> None:
         """Feeds one helper; a fresh one is not started when the work is done in a moment."""
         try:
-            if self._helpers[number] is None and batch.ends_within(_MOMENT_S):
+            if self._helpers[number] is None and batch.ends_within(self._patience_s):
                 return
             helper = self._helper(number)
             while (taken := batch.take()) is not None:

@@ -25,6 +25,7 @@ def run_tasks(
     *,
     workers: int,
     cluster: str | None = None,
+    is_long: bool = False,
     label: Callable[[Any], str] = _label,
     progress: Progress,
     cancel: CancelToken,
@@ -33,7 +34,8 @@ def run_tasks(
 
     The function is ``function(setup, task, progress, cancel)``; setup, tasks and results are JSON
     values. What it adds to its ``progress`` is added to this one. It runs in this process and in
-    ``workers`` - 1 helpers, whose output goes to stderr: in this process it must not print. On a
+    ``workers`` - 1 helpers, whose output goes to stderr: in this process it must not print. Whoever
+    knows that the work ``is_long`` spares them the wait whether it is done in a moment. On a
     ``cluster`` (the address of its scheduler) at most ``workers`` tasks run at once, each in a
     child of a Dask worker; ``label`` names a task in the errors of those. Such a child has no
     credentials, unless ``setup["reads_remotes"]`` is true: then it has the worker's.
@@ -48,7 +50,7 @@ def run_tasks(
     crew: Crew | ClusterCrew
     if cluster is None:
         count = max(1, min(workers, len(tasks)))
-        crew = Crew(call, setup, workers=count, progress=progress, cancel=cancel)
+        crew = Crew(call, setup, workers=count, is_long=is_long, progress=progress, cancel=cancel)
     else:
         crew = ClusterCrew(
             cluster, call, setup, at_once=workers, label=label, progress=progress, cancel=cancel

@@ -12,6 +12,7 @@ from typing import Literal
 
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
 from dsmanager.files import require_free_bytes
+from dsmanager.ingest import LONG_WORK_BYTES
 from dsmanager.ingest.imagenet import publishing
 from dsmanager.ingest.imagenet.beside import find_annotations, find_texts, read_texts
 from dsmanager.ingest.imagenet.layouts import LAYOUTS, Layout
@@ -219,6 +220,7 @@ def _make_parts(
         tasks,
         workers=at_once,
         cluster=cluster,
+        is_long=left_bytes > LONG_WORK_BYTES,
         label=lambda task: f"shard {task[1]} of {task[0]}",
         progress=progress,
         cancel=cancel,

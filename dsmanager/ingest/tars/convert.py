@@ -24,6 +24,7 @@ from dsmanager.errors import (
     VerificationError,
     os_errors,
 )
+from dsmanager.ingest import LONG_WORK_BYTES
 from dsmanager.ingest.sources import Source, locate
 from dsmanager.ingest.tars import metadata
 from dsmanager.ingest.tars.parts import Part, PartFiles, find_twins, read_index
@@ -253,6 +254,7 @@ class _Run:
             tasks,
             workers=self._workers or (len(tasks) if self._cluster else os.cpu_count() or 1),
             cluster=self._cluster,
+            is_long=sum(each.size_bytes or 0 for each in self._sources) > LONG_WORK_BYTES,
             label=lambda task: task["source"]["url"] if "source" in task else task["file"],
             progress=self._progress,
             cancel=self._cancel,
