@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import google_crc32c
 
@@ -55,7 +55,25 @@ def frame(*record: bytes) -> tuple[bytes, bytes]:
     return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(*record))
 
 
-class TFRecordWriter:
+class _Writer:
+    """What is written within a context is closed at its end."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class TFRecordWriter(_Writer):
     """Writes a new file record by record; closing it flushes the buffer, not the disk."""
 
     def __init__(self, path: Path) -> None:
@@ -76,19 +94,8 @@ class TFRecordWriter:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> TFRecordWriter:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class PiecesWriter:
+class PiecesWriter(_Writer):
     """Writes a new file of records that come in pieces, which are never joined nor copied."""
 
     def __init__(self, path: Path) -> None:
@@ -126,17 +133,6 @@ class PiecesWriter:
     def _flush_to(self, descriptor: int) -> None:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         write_pieces(descriptor, waiting)
-
-    def __enter__(self) -> PiecesWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_records(path: Path, *, check_crc: bool = True) -> Iterator[bytes]:
