@@ -7,9 +7,9 @@ a shard that is missing is noticed here.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -206,7 +206,6 @@ def is_version_folder(path: Path) -> bool:
     return is_version(path.name) and (path / DATASET_INFO).is_file()
 
 
-_SKIPPED = re.compile(r"\..*|__pycache__", re.DOTALL)
 _NOT_DATASETS = {"cache", "downloads"}
 
 
@@ -222,22 +221,21 @@ def find_built(
     """
     errors = [] if unreadable is None else unreadable
     if names is None:
-        found = list(_walk(data_dir, (), errors))
+        found = list(_walk(str(data_dir), (), errors))
     else:
-        wanted = [name for name in names if not _SKIPPED.fullmatch(name)]
+        wanted = [name for name in names if not _is_skipped(name)]
         folders = [(data_dir / name, name) for name in wanted if name not in _NOT_DATASETS]
         found = [
             each
             for folder, name in folders
             if folder.is_dir()
-            for each in _walk(folder, (name,), errors)
+            for each in _walk(str(folder), (name,), errors)
         ]
     yield from sorted(found, key=lambda built: built.ref.sort_key)
 
 
-def _walk(
-    folder: Path, parts: tuple[str, ...], unreadable: list[OSError]
-) -> Iterator[BuiltDataset]:
+def _walk(folder: str, parts: tuple[str, ...], unreadable: list[OSError]) -> Iterator[BuiltDataset]:
+    """Texts instead of paths: of thousands of folders most of the time would go into these."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -246,15 +244,19 @@ def _walk(
         unreadable.append(error)
         return
     for entry in entries:
-        if _SKIPPED.fullmatch(entry.name) or not _is_folder(entry):
+        name = entry.name
+        if _is_skipped(name) or not _is_folder(entry):
             continue
-        path = Path(entry.path)
-        if parts and is_version(entry.name):
-            ref = Ref(parts[0], "/".join(parts[1:]) or None, entry.name)
-            if ref.is_proper and _may_hold_dataset(path):
-                yield BuiltDataset(ref, path)
-        elif len(parts) < 4 and (parts or entry.name not in _NOT_DATASETS):
-            yield from _walk(path, (*parts, entry.name), unreadable)
+        if parts and is_version(name):
+            ref = Ref(parts[0], "/".join(parts[1:]) or None, name)
+            if ref.is_proper and _may_hold_dataset(entry.path):
+                yield BuiltDataset(ref, Path(entry.path))
+        elif len(parts) < 4 and (parts or name not in _NOT_DATASETS):
+            yield from _walk(entry.path, (*parts, name), unreadable)
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -264,9 +266,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _may_hold_dataset(path: Path) -> bool:
+def _may_hold_dataset(folder: str) -> bool:
     """A folder that cannot be looked into counts: it is shown as damaged, not left out."""
     try:
-        return (path / DATASET_INFO).exists()
-    except PermissionError:
-        return True
+        os.stat(f"{folder}/{DATASET_INFO}")
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    return True

@@ -227,9 +227,9 @@ def _is_subdir(text: Any, name: str) -> bool:
         return False
     if text == f"{name}/.config":
         return True
-    parts = text.split("/")
-    ref = Ref(parts[0], "/".join(parts[1:-1]) or None, parts[-1])
-    return ref.name == name and ref.is_proper and str(ref.subdir) == text
+    first, *config, version = text.split("/") if "/" in text else ("", "")
+    ref = Ref(first, "/".join(config) or None, version)
+    return first == name and ref.is_proper and all(config)
 
 
 class _RepeatedKeyError(ValueError):

@@ -106,17 +106,24 @@ def exit_code_of(errors: Sequence[DsmanagerError], asked: int) -> ExitCode:
 
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
     """Aligns cells by their width on a terminal; ``right`` names columns of numbers."""
-    from rich.cells import cell_len
-
-    widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
+    widths = [max(map(_cell_len, cells)) for cells in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = []
         for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            gap = " " * (width - cell_len(cell))
+            gap = " " * (width - _cell_len(cell))
             cells.append(gap + cell if index in right else cell + gap)
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def _cell_len(text: str) -> int:
+    """Columns of a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def size_text(size_bytes: int | None) -> str:

@@ -8,6 +8,7 @@ here logs, stores or returns one.
 from __future__ import annotations
 
 import functools
+import gzip
 import ipaddress
 import json
 import os
@@ -28,6 +29,7 @@ from botocore.utils import parse_timestamp
 
 from dsmanager.errors import CredentialsError
 from dsmanager.remotes.failures import translated
+from dsmanager.remotes.listing import read_contents, without_contents
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -174,6 +176,7 @@ class Clients:
             verify=None if self._config.verify_tls else False,
             config=config,
         )
+        client.meta.events.register("before-parse.s3.ListObjectsV2", read_contents)
         _bound_unsent_bytes(client)
         if not self.is_aws:
             client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
@@ -228,22 +231,15 @@ class Clients:
         return Access.NONE, ""
 
 
-_LISTED = ("Key", "LastModified", "ETag", "Size")
-
-
 class _Loader(botocore.loaders.Loader):
-    """Knows services by the names of their folders, and looks into that of S3 alone.
-
-    Of the objects of a listing only what is used is parsed: there may be thousands.
-    """
+    """Knows services by the names of their folders, and looks into that of S3 alone."""
 
     def load_service_model(
         self, service_name: str, type_name: str, api_version: str | None = None
     ) -> Mapping[str, Any]:
         model: dict[str, Any] = super().load_service_model(service_name, type_name, api_version)
         if (service_name, type_name) == ("s3", "service-2"):
-            listed = model["shapes"]["Object"]
-            listed["members"] = {name: listed["members"][name] for name in _LISTED}
+            without_contents(model)
         return model
 
     def list_available_services(self, type_name: str) -> list[str]:
@@ -252,12 +248,22 @@ class _Loader(botocore.loaders.Loader):
         return sorted({entry.name for folder in folders for entry in os.scandir(folder)})
 
 
+class _Files(botocore.loaders.JSONFileLoader):
+    """Reads into plain dicts, in half the time of the ordered ones that botocore still makes."""
+
+    def load_file(self, file_path: str) -> Any:
+        for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
+            with suppress(FileNotFoundError), opened(f"{file_path}{suffix}", "rb") as file:
+                return json.load(file)
+        return None
+
+
 @functools.cache
 def _loader(data_path: str | None) -> _Loader:
     """Keeps the parsed description of S3, which takes longer to read than anything else."""
     paths = (data_path or "").split(os.pathsep)
     folders = [os.path.expanduser(os.path.expandvars(path)) for path in paths if path]
-    return _Loader(extra_search_paths=folders)
+    return _Loader(extra_search_paths=folders, file_loader=_Files())
 
 
 def no_credentials(config: RemoteConfig) -> CredentialsError:

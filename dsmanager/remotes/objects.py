@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ __all__ = [
     "iso_time",
     "recorded_sha256",
 ]
+
+_LISTED_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
@@ -54,12 +57,12 @@ class RemoteObject:
 
     @classmethod
     def from_listing(cls, name: str, entry: Mapping[str, Any]) -> RemoteObject:
-        """Of one entry of a listing."""
+        """Of one entry of a listing, all of them texts."""
         return cls(
             name=name,
             size=int(entry.get("Size", 0)),
             etag=bare_etag(entry.get("ETag")),
-            last_modified=iso_time(entry.get("LastModified")),
+            last_modified=_iso_time_of(entry.get("LastModified", "")),
         )
 
     def holds(self, size: int, sha256: str) -> bool:
@@ -85,3 +88,14 @@ def iso_time(moment: datetime | None) -> str:
     if moment is None:
         return ""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _iso_time_of(text: str) -> str:
+    """The same of what a listing says, which is ISO 8601 in UTC with a fraction."""
+    if _LISTED_TIME.fullmatch(text):
+        return f"{text[:19]}Z"
+    if not text:
+        return ""
+    from botocore.utils import parse_timestamp
+
+    return iso_time(parse_timestamp(text))

@@ -88,6 +88,8 @@ class Remote:
                 if "IsTruncated" not in page:
                     raise not_s3(self.config)
                 for entry in page.get("Contents", ()):
+                    if "Key" not in entry:
+                        raise not_s3(self.config)
                     name = entry["Key"].removeprefix(prefix)
                     if name and not name.endswith("/"):
                         found.append(RemoteObject.from_listing(name, entry))

@@ -41,8 +41,9 @@ def list_presence(
     chosen = Query.parse(query or [])
     found = context.library.survey()
     rows = [row for row in found.rows if chosen.matches(row)]
-    for row in rows:
-        context.output.row(row.to_json())
+    if context.output.as_json:
+        for row in rows:
+            context.output.row(row.to_json())
     _show(context, rows, available=available)
     if available:
         _show_available(context, chosen.words, {row.ref.name for row in found.rows})
