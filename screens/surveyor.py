@@ -27,19 +27,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dsmanager.archives.sidecar import Sidecar, read_sidecar
 from dsmanager.built import find_built
 from dsmanager.errors import DsmanagerError, from_os_error
+from dsmanager.library.looks import Looks
 from dsmanager.library.memory import Memory
-from dsmanager.library.presence import (
-    Built,
-    OnRemote,
-    Presence,
-    built_presence,
-    cached_archives,
-    joined,
-    remote_archives,
-)
+from dsmanager.library.presence import Built, OnRemote, Presence, joined
+from dsmanager.library.remote_listing import remote_archives
+from dsmanager.library.survey import cached_archives
 from dsmanager.manifest import Manifest, read_manifest
 from dsmanager.refs import Ref
 from dsmanager.screens.rows import Row, encoded
@@ -65,11 +59,10 @@ class Surveyor:
         self._settings = settings
         self._tell = tell
         self._watch = Watch(settings)
-        self._memory = Memory(settings.state_dir)
+        self._looks = Looks(Memory(settings.state_dir))
         self._lock = threading.Lock()
         self._built: dict[str, dict[Ref, Built]] = {}
         self._errors: dict[str, DsmanagerError] = {}
-        self._sidecars: dict[Path, tuple[int | None, Sidecar | None]] = {}
         self._cached: dict[Ref, Any] = {}
         self._manifest = Manifest()
         self._told: dict[str, list[Any]] = {}
@@ -106,8 +99,8 @@ class Surveyor:
             self._tell({"remote": {"name": config.name, "looking": True, "at": self._remote_at}})
             from dsmanager.remotes.remote import Remote
 
-            found = remote_archives(Remote(config), read_manifest(self._settings.manifest_path),
-                                    self._memory)  # fmt: skip
+            manifest = read_manifest(self._settings.manifest_path)
+            found = remote_archives(Remote(config), manifest, self._looks.memory)
         except DsmanagerError as error:
             self._tell({"remote": {"looking": False, "at": self._remote_at, "error": told(error)}})
             return
@@ -128,6 +121,7 @@ class Surveyor:
         except DsmanagerError as error:
             self._watch.forget_records()
             return error
+        self._looks.keep()
         self._has_looked = True
         return None
 
@@ -136,9 +130,7 @@ class Surveyor:
         settings, errors = self._settings, list[DsmanagerError]()
         self._watch.remember_records()
         self._manifest = read_manifest(settings.manifest_path)
-        self._cached = cached_archives(
-            settings.cache_dir, self._manifest, self._memory, errors, read=self._sidecar
-        )
+        self._cached = cached_archives(settings.cache_dir, self._manifest, self._looks, errors)
         self._errors.pop(_CACHE, None)
         for error in errors:
             self._errors[_CACHE] = error
@@ -147,7 +139,7 @@ class Surveyor:
         """Makes the next look read everything again."""
         with self._lock:
             self._watch = Watch(self._settings)
-            self._sidecars.clear()
+            self._looks.forget()
 
     def _look_at(self, names: set[str], started_ns: int) -> None:
         """Builds of these names, read again."""
@@ -156,7 +148,7 @@ class Surveyor:
         folders: dict[str, set[Path]] = {name: set() for name in names}
         data_dir = self._settings.data_dir
         for each in find_built(data_dir, unreadable, names=names):
-            found[each.ref.name][each.ref] = built_presence(each)
+            found[each.ref.name][each.ref] = self._looks.built(each)
             above = len(each.ref.subdir.parts) - 1
             folders[each.ref.name] |= {each.path, *list(each.path.parents)[:above]}
         for name in names:
@@ -169,16 +161,6 @@ class Surveyor:
             with suppress(ValueError):
                 path = Path(os.fsdecode(error.filename or "")).relative_to(data_dir)
                 self._errors[path.parts[0]] = from_os_error(error, "look into a dataset")
-
-    def _sidecar(self, archive: Path) -> Sidecar | None:
-        """:func:`read_sidecar`, asked again only when the file has changed."""
-        time_ns = mtime_ns(f"{archive}.json")
-        known = self._sidecars.get(archive)
-        if known is not None and known[0] == time_ns:
-            return known[1]
-        sidecar = read_sidecar(archive)
-        self._sidecars[archive] = (time_ns, _lean(sidecar))
-        return sidecar
 
     def _publish(self) -> None:
         """Tells what differs from what was told before, and keeps it for the next start."""
@@ -203,13 +185,6 @@ class Surveyor:
             write_snapshot(
                 self._snapshot_path, Snapshot(list(now.values()), time.time(), self._remote_at)
             )
-
-
-def _lean(sidecar: Sidecar | None) -> Sidecar | None:
-    """Without the members: nobody here asks for them, and there may be a hundred thousand."""
-    from dataclasses import replace
-
-    return None if sidecar is None else replace(sidecar, members=())
 
 
 def times(row: Presence) -> dict[str, float | None]:

@@ -27,8 +27,9 @@ from dsmanager.library.leftovers import (
     is_abandoned,
     size_on_disk,
 )
-from dsmanager.library.presence import built_datasets, built_presence, cached_archives
+from dsmanager.library.presence import built_presence
 from dsmanager.library.removal import Removal, remove, remove_empty_folders
+from dsmanager.library.survey import built_datasets, cached_archives
 from dsmanager.locks import held_by, is_alive, locked_if_free, remove_dead_locks
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
@@ -207,7 +208,7 @@ def _unheld(
 def _old_versions(library: LibraryPlaces, keep: int) -> Iterator[Garbage]:
     """Versions older than the ``keep`` newest whole ones; a damaged one counts for none."""
     built = {each.ref: built_presence(each) for each in built_datasets(library.data_dir, [])}
-    cached = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
+    cached = cached_archives(library.settings.cache_dir, library.manifest, library.looks, [])
     places: tuple[tuple[str, Mapping[Ref, object]], ...] = (("built", built), ("cached", cached))
     for place, there in places:
         for ref in _older(there, keep):
@@ -235,7 +236,7 @@ def _older(there: Mapping[Ref, object], keep: int) -> list[Ref]:
 
 def _safe_archives(library: LibraryPlaces) -> Iterator[Garbage]:
     """Cached archives that are recorded and that the remote has with the recorded sha256."""
-    cached = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
+    cached = cached_archives(library.settings.cache_dir, library.manifest, library.looks, [])
     entries = library.manifest.entries
     remotes: dict[str | None, Remote] = {}
     for ref, found in sorted(cached.items()):
@@ -298,7 +299,7 @@ def _old_jobs(state_dir: Path) -> Iterator[Garbage]:
 
 def _lost_fingerprints(library: LibraryPlaces) -> Iterator[Garbage]:
     """Of files that are gone from folders that are there: a disk may only be away."""
-    paths = library.memory.files()
+    paths = map(Path, library.memory.files())
     gone = tuple(path for path in paths if path.parent.is_dir() and not path.exists())
     if gone:
         counted = f"{len(gone)} file{'s' if len(gone) > 1 else ''}"

@@ -1,4 +1,4 @@
-"""What is remembered about bytes that were read, so that they need not be read again.
+"""What is remembered about files and objects that were read, so that they need not be read again.
 
 A local file is known by size, mtime in nanoseconds and inode; a remote object by its ETag. Kept in
 ``<state_dir>/fingerprints.sqlite``; it is a cache: losing it costs time, never correctness, so a
@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Fingerprint", "Memory", "utc_now"]
+__all__ = ["Fingerprint", "Identity", "Memory", "utc_now"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (
   path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 TEXT, read_at TEXT);
 CREATE TABLE IF NOT EXISTS objects (url TEXT PRIMARY KEY, etag TEXT, sha256 TEXT);
+CREATE TABLE IF NOT EXISTS facts (path TEXT PRIMARY KEY, signature TEXT, facts TEXT);
 """
 _BUSY_S = 5.0
 _MAX_INTEGER = (1 << 63) - 1
@@ -30,6 +31,10 @@ _MAX_INTEGER = (1 << 63) - 1
 def utc_now() -> str:
     """The time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Identity = tuple[int, int, int]
+"""(size in bytes, mtime in nanoseconds, inode) of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,16 @@ class Fingerprint:
 
 
 class Memory:
-    """Remembers sha256 values of files and of remote objects."""
+    """Remembers sha256 values of files and of remote objects, and what records said."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / "fingerprints.sqlite"
 
-    def files(self) -> dict[Path, tuple[tuple[int, int, int], Fingerprint]]:
-        """Everything known of files: path → ((size, mtime_ns, inode), fingerprint)."""
+    def files(self) -> dict[str, tuple[Identity, Fingerprint]]:
+        """Everything known of files by path: what :func:`identity_of` gave, and the fingerprint."""
         rows = self._read("SELECT path, size, mtime_ns, inode, sha256, read_at FROM files")
         return {
-            Path(path): ((size, mtime_ns, inode), Fingerprint(sha256, read_at))
+            path: ((size, mtime_ns, inode), Fingerprint(sha256, read_at))
             for path, size, mtime_ns, inode, sha256, read_at in rows
         }
 
@@ -65,9 +70,7 @@ class Memory:
                     return Fingerprint(sha256, read_at)
         return None
 
-    def remember_file(
-        self, path: Path, sha256: str, identity: tuple[int, int, int] | None = None
-    ) -> None:
+    def remember_file(self, path: Path, sha256: str, identity: Identity | None = None) -> None:
         """Call it for a file that was read in full just now.
 
         ``identity`` is :func:`identity_of` before it was read; whoever holds the lock that keeps
@@ -77,7 +80,7 @@ class Memory:
             values = (str(path), *(identity or identity_of(path)), sha256, utc_now())
             self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", [values])
 
-    def forget_file(self, path: Path) -> None:
+    def forget_file(self, path: str | Path) -> None:
         self._write("DELETE FROM files WHERE path = ?", [(str(path),)])
 
     def objects(self) -> dict[str, tuple[str, str]]:
@@ -88,6 +91,18 @@ class Memory:
     def remember_objects(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """Rows of (place, etag, sha256)."""
         self._write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", list(rows))
+
+    def facts(self) -> dict[str, tuple[str, str]]:
+        """What records said (:mod:`dsmanager.library.looks`): path → (signature, facts as JSON)."""
+        rows = self._read("SELECT path, signature, facts FROM facts")
+        return {path: (signature, facts) for path, signature, facts in rows}
+
+    def remember_facts(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Rows of (path, signature, facts as JSON)."""
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", list(rows))
+
+    def forget_facts(self, paths: Iterable[str]) -> None:
+        self._write("DELETE FROM facts WHERE path = ?", [(path,) for path in paths])
 
     def _read(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         if not os.path.exists(self._path):
@@ -117,7 +132,7 @@ class Memory:
         return sqlite3.connect(self._path, timeout=_BUSY_S)
 
 
-def identity_of(path: Path) -> tuple[int, int, int]:
-    """(size in bytes, mtime in nanoseconds, inode)."""
-    status = path.stat()
+def identity_of(path: Path) -> Identity:
+    """What tells whether ``path`` is still the same file."""
+    status = os.stat(path)
     return (status.st_size, status.st_mtime_ns, status.st_ino & _MAX_INTEGER)

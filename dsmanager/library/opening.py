@@ -11,9 +11,10 @@ from dsmanager.built import BuiltDataset
 from dsmanager.errors import AlreadyExistsError, NotFoundError
 from dsmanager.library.extraction import CONFIG_FOLDER, METADATA, extract
 from dsmanager.library.packaging import PackageResult, package, result_of_existing
-from dsmanager.library.presence import Presence, Survey, ref_of_subdir
+from dsmanager.library.presence import Presence, ref_of_subdir
 from dsmanager.library.recording import record
 from dsmanager.library.scope import newest, select
+from dsmanager.library.survey import Survey
 from dsmanager.library.transfer import UploadResult, download, upload
 from dsmanager.library.verification import verify
 from dsmanager.progress import CancelToken, Progress

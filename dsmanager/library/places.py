@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from dsmanager.archives.sidecar import read_sidecar
 from dsmanager.errors import NotFoundError, UsageError, VerificationError
+from dsmanager.library.looks import Looks
 from dsmanager.library.memory import Memory
-from dsmanager.library.presence import Survey, cached_archives, survey
+from dsmanager.library.survey import Survey, cached_archives, survey
 from dsmanager.locks import locked
 from dsmanager.manifest import Entry, Manifest, read_manifest
 from dsmanager.progress import CancelToken, Progress
@@ -55,6 +56,11 @@ class LibraryPlaces:
     @property
     def data_dir(self) -> Path:
         return self.settings.data_dir
+
+    @cached_property
+    def looks(self) -> Looks:
+        """What records said when they were read last."""
+        return Looks(self.memory)
 
     @property
     def manifest(self) -> Manifest:
@@ -104,14 +110,14 @@ class LibraryPlaces:
         """Presence of everything that is built, cached, remote or recorded."""
         asks = self.has_remote and not local_only
         connect = (lambda: self.remote) if asks else None
-        return survey(self.settings, self.manifest, self.memory, connect)
+        return survey(self.settings, self.manifest, self.looks, connect)
 
     def cached_path(self, ref: Ref) -> Path:
         """The archive of ``ref`` in the cache. Raises NotFoundError."""
         manifest = self.manifest
         if (recorded := self._recorded_path(ref, manifest.entries.get(ref))) is not None:
             return recorded
-        found = cached_archives(self.settings.cache_dir, manifest, self.memory, [])
+        found = cached_archives(self.settings.cache_dir, manifest, self.looks, [])
         if ref not in found:
             raise NotFoundError(
                 f"there is no cached archive of {ref}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dsmanager.errors import UsageError
-from dsmanager.library.presence import cached_archives
+from dsmanager.library.survey import cached_archives
 from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Readings:
 
 def readings(library: LibraryPlaces) -> Readings:
     """Looks at what is remembered; reads no archive."""
-    found = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
+    found = cached_archives(library.settings.cache_dir, library.manifest, library.looks, [])
     read = [(each.verified_at, ref) for ref, each in found.items() if each.verified_at]
     never = tuple(sorted(ref for ref, each in found.items() if not each.verified_at))
     oldest = min(read, key=lambda pair: (pair[0], pair[1].sort_key), default=None)

@@ -159,9 +159,9 @@ def refs_to_download(library: LibraryPlaces, requests: Sequence[str]) -> list[Re
 
 
 def _cached(library: LibraryPlaces, requests: Sequence[str], *, newest_only: bool) -> list[Ref]:
-    from dsmanager.library.presence import cached_archives
+    from dsmanager.library.survey import cached_archives
 
-    found = cached_archives(library.settings.cache_dir, library.manifest, library.memory, [])
+    found = cached_archives(library.settings.cache_dir, library.manifest, library.looks, [])
     return select(
         requests,
         found,
@@ -173,6 +173,6 @@ def _cached(library: LibraryPlaces, requests: Sequence[str], *, newest_only: boo
 
 
 def _found_built(library: LibraryPlaces) -> list[BuiltDataset]:
-    from dsmanager.library.presence import built_datasets
+    from dsmanager.library.survey import built_datasets
 
     return built_datasets(library.data_dir, [])

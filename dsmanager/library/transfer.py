@@ -30,7 +30,7 @@ from dsmanager.errors import (
 )
 from dsmanager.hashing import sha256_file
 from dsmanager.library.archive_records import ArchiveRecords, records_of_cached
-from dsmanager.library.presence import place_of, remote_archives
+from dsmanager.library.remote_listing import place_of, remote_archives
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 from dsmanager.remotes.objects import ObjectChangedError

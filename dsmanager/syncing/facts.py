@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, Sidecar, read_sidecar, sidecar_path
 from dsmanager.errors import DsmanagerError
-from dsmanager.library.presence import OnRemote, Presence, place_of
+from dsmanager.library.presence import OnRemote, Presence
+from dsmanager.library.remote_listing import place_of
 from dsmanager.library.scope import select
 from dsmanager.manifest import Entry, Manifest
 from dsmanager.progress import CancelToken

@@ -167,7 +167,7 @@ def test_old_logs_and_fingerprints_of_files_that_are_gone_go(place):
         "build-coco__1.0.0-20260101T101112131415.log",
         "build-digit__1.0.0-20260104T101112131415.log",
     ]
-    assert set(place.library.memory.files()) == {archive, away}
+    assert set(place.library.memory.files()) == {str(archive), str(away)}
     assert place.gc() == []
 
 

@@ -33,7 +33,7 @@ def test_what_was_read_is_remembered_by_everyone_with_that_state_dir(memory, arc
     assert found is not None
     assert found.sha256 == SHA
     assert found.read_at.endswith("Z")
-    assert list(memory.files()) == [archive]
+    assert list(memory.files()) == [str(archive)]
 
 
 def change(archive: Path, how: str) -> None:

@@ -13,8 +13,8 @@ ARCHIVE = "tiny__1.0.0__cache.tar.gz"
 
 INTERRUPTED = """
 import os, signal, sys
-import dsmanager.library.presence as presence
-whole = presence.survey
+import dsmanager.library.survey as looking
+whole = looking.survey
 def interrupted(*given):
     os.kill(os.getpid(), signal.SIGINT)
     return whole(*given)

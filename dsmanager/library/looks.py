@@ -1,0 +1,132 @@
+"""What small records said when they were read last, so that an unchanged one is not read again.
+
+A listing of a thousand datasets would open three thousand JSON files and check them, which is most
+of its time; asking the disk whether they are still the same files is a tenth of that. A file counts
+as the same while its size, times of change (mtime and ctime, in nanoseconds) and inode are. As Git
+does with its index, a file that has changed in the moment before it was read is not remembered: it
+could change once more without any of these showing it. Only what was good is remembered.
+
+Kept by :class:`~dsmanager.library.memory.Memory`; losing it costs time, never correctness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dsmanager.archives.sidecar import read_sidecar
+from dsmanager.built import DATASET_INFO, FEATURES, BuiltDataset
+from dsmanager.errors import DsmanagerError, from_os_error
+from dsmanager.library.presence import Built, built_presence
+from dsmanager.refs import Ref
+
+if TYPE_CHECKING:
+    from dsmanager.library.memory import Memory
+
+__all__ = ["Looks", "Record"]
+
+_RULES = 1  # raise it when other records than before count as good
+_SETTLED_NS = 2_000_000_000  # coarser than the clock of any file system that is in use
+
+
+class Record(NamedTuple):
+    """What a sidecar says of its archive, of that what a listing wants."""
+
+    ref: Ref
+    size: int
+    sha256: str
+    subdir: tuple[str, ...]
+
+
+class Looks:
+    """Reads the records of builds and archives, or remembers what they said."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self._known = memory.facts()
+        self._new: dict[str, tuple[str, str]] = {}
+        self._seen: set[str] = set()
+
+    def built(self, found: BuiltDataset) -> Built:
+        """As :func:`~dsmanager.library.presence.built_presence`."""
+        path = str(found.path)
+        try:
+            files = found.files
+            infos = [os.stat(f"{path}/{name}") for name in (DATASET_INFO, FEATURES)]
+        except (OSError, DsmanagerError):
+            return built_presence(found)
+        signature = _signature(infos, files)
+        try:
+            file_format, splits = self._remembered(path, signature)
+            return Built(found.path, sum(files.values()), len(files), file_format, splits)
+        except (ValueError, TypeError):  # nothing, or nothing that this version wrote
+            built = built_presence(found)
+        if built.problem is None:
+            self._remember(path, signature, infos, [built.format, built.splits])
+        return built
+
+    def record(self, archive: Path) -> Record | None:
+        """What the sidecar of ``archive`` says; None where there is none.
+
+        Raises what :func:`~dsmanager.archives.sidecar.read_sidecar` raises.
+        """
+        path = f"{archive}.json"
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise from_os_error(error, "read the sidecar") from error
+        signature = _signature([status])
+        try:
+            ref, size, sha256, subdir = self._remembered(path, signature)
+            return Record(Ref.parse(ref), size, sha256, tuple(subdir))
+        except (ValueError, TypeError, DsmanagerError):
+            sidecar = read_sidecar(archive)
+        if sidecar is None:
+            return None
+        record = Record(sidecar.ref, sidecar.size, sidecar.sha256, sidecar.subdir)
+        self._remember(path, signature, [status], [str(record.ref), *record[1:]])
+        return record
+
+    def keep(self, *, all_below: Path | None = None) -> None:
+        """Writes what is new, for whoever looks next.
+
+        Whoever has looked at all that is in a folder says so: what else was known there is gone.
+        """
+        self.memory.remember_facts((path, *each) for path, each in self._new.items())
+        self._known |= self._new
+        self._new = {}
+        if all_below is not None:
+            start = f"{all_below}/"
+            gone = [x for x in self._known if x not in self._seen and x.startswith(start)]
+            self.memory.forget_facts(gone)
+
+    def forget(self) -> None:
+        """From here on every record is read again, once."""
+        self._known = {}
+
+    def _remembered(self, path: str, signature: str) -> Any:
+        self._seen.add(path)
+        known = self._known.get(path)
+        if known is None or known[0] != signature:
+            raise ValueError("nothing is remembered")
+        return json.loads(known[1])
+
+    def _remember(
+        self, path: str, signature: str, read: list[os.stat_result], facts: list[Any]
+    ) -> None:
+        changed_ns = max(max(each.st_mtime_ns, each.st_ctime_ns) for each in read)
+        if changed_ns < time.time_ns() - _SETTLED_NS:
+            self._new[path] = (signature, json.dumps(facts))
+
+
+def _signature(read: list[os.stat_result], sizes: dict[str, int] | None = None) -> str:
+    """Other than before when one of the files that were read, or a size beside them, is."""
+    stats = [(each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for each in read]
+    told = repr((_RULES, stats, sizes)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(told, digest_size=16).hexdigest()
