@@ -19,12 +19,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from dsmanager.errors import NoSpaceError, from_os_error, os_errors
 
 __all__ = [
     "MOST_PIECES",
+    "begin_flush",
     "begin_writeback",
     "final_name_of",
     "free_bytes",
@@ -250,6 +252,18 @@ def begin_writeback(descriptor: int) -> None:
     begin = getattr(_libc(), "sync_file_range", None) if sys.platform == "linux" else None
     if begin is not None:
         begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+
+def begin_flush(tree: Path) -> None:
+    """Has the disk begin with a tree that is flushed later, beside whatever comes next."""
+    Thread(target=_begin_flush, args=(tree,), daemon=True).start()
+
+
+def _begin_flush(tree: Path) -> None:
+    with suppress(OSError):  # flushing tells
+        for path in tree.iterdir():
+            with open(path, "rb", buffering=0) as file:
+                begin_writeback(file.fileno())
 
 
 def flush_tree(tree: Path) -> None:

@@ -128,11 +128,17 @@ class _Follower:
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in lines:
                     self._take(json.loads(line))
-        while self._process.poll() is None:
-            self._cancel.wait(_POLL_S)
+        while not self._has_ended():
+            self._cancel.check()
         if self._result is None:
             raise self._death(self._process.returncode)
         return self._result
+
+    def _has_ended(self) -> bool:
+        """Waits a moment for the process, and no longer than it takes to end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_POLL_S)
+        return self._process.returncode is not None
 
     def _take(self, event: dict[str, Any]) -> None:
         if "progress" in event:

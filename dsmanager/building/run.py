@@ -22,7 +22,7 @@ from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
 from dsmanager.errors import UsageError, os_errors
-from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
+from dsmanager.files import begin_flush, make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
 from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
@@ -175,6 +175,7 @@ def build(
     ref = Ref(result["name"], result["config"], result["version"])
     tree = Path(result["tree"])
     if verify:
+        begin_flush(tree)
         verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
     _remove_kept(Path(result["kept"]), data_dir)
     return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])

@@ -237,9 +237,9 @@ def _scalar_encoder(dtype: np.dtype[Any]) -> _Encode:
         elif type(value) is not plain or not fits(value):
             raise _UnusualError
         if dtype.kind == "f":
-            return [b"\x12\x06\x0a\x04", _FLOAT.pack(value)]
+            return [b"\x12\x06\x0a\x04" + _FLOAT.pack(value)]
         number = varint(int(value) & 0xFFFFFFFFFFFFFFFF)
-        return [_INT64_LIST, bytes((len(number) + 2, 0x0A, len(number))), number]
+        return [_INT64_LIST + bytes((len(number) + 2, 0x0A, len(number))) + number]
 
     return encode
 
@@ -347,15 +347,20 @@ def _head(name: str) -> bytes:
 def _entry(head: bytes, feature: _Parts) -> _Parts:
     length = sum(map(len, feature))
     size = varint(length)
-    return [b"\x0a", varint(len(head) + len(size) + length), head, size, *feature]
+    whole = varint(len(head) + len(size) + length)
+    return [b"".join((b"\x0a", whole, head, size)), *feature]
 
 
 def _string_entry(head: bytes, value: bytes) -> _Parts:
-    """The entry of one string, from the inside out: string, list, feature, entry."""
-    string = b"\x0a" + varint(len(value))
-    content = len(string) + len(value)
-    strings = _BYTES_LIST + varint(content) + string
-    feature = varint(len(strings) + len(value))
-    length = varint(len(head) + len(feature) + len(strings) + len(value))
-    start = b"".join((b"\x0a", length, head, feature, strings))
-    return [start + value] if len(value) < _LARGE_BYTES else [start, value]
+    """The entry of one string, its lengths from the inside out: string, list, feature, entry."""
+    length = len(value)
+    string = varint(length)
+    length += 1 + len(string)
+    strings = varint(length)
+    length += 1 + len(strings)
+    feature = varint(length)
+    entry = varint(len(head) + len(feature) + length)
+    start = (b"\x0a", entry, head, feature, _BYTES_LIST, strings, b"\x0a", string)
+    if len(value) < _LARGE_BYTES:
+        return [b"".join((*start, value))]
+    return [b"".join(start), value]

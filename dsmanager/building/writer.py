@@ -12,6 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
+from threading import Thread
 from typing import Any
 
 from tensorflow_datasets.core import hashing
@@ -148,8 +149,7 @@ def write_examples(
             progress=progress,
         )
     finally:
-        for spill in spills:
-            spill.close()
+        Thread(target=_close, args=(spills,)).start()
     info = splits.SplitInfo(
         name=split_name,
         shard_lengths=shard_lengths,
@@ -163,6 +163,12 @@ def _is_parted(generator: Any, partitions: Any) -> bool:
     from dsmanager.builders.partitioned import PartitionedSplit
 
     return partitions is not None and isinstance(generator, PartitionedSplit)
+
+
+def _close(spills: Iterable[Spill]) -> None:
+    """The system takes a while to free a large file: nobody waits for it."""
+    for spill in spills:
+        spill.close()
 
 
 def _spill(

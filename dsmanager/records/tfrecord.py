@@ -43,8 +43,8 @@ _MASK_DELTA = 0xA282EAD8
 
 def masked_crc32c(*pieces: bytes) -> int:
     """CRC-32C rotated right by 15 bits plus a constant: what a TFRecord stores."""
-    crc: int = google_crc32c.value(pieces[0])
-    for piece in pieces[1:]:
+    crc = 0
+    for piece in pieces:
         crc = google_crc32c.extend(crc, piece)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
