@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
+from zlib import adler32
 
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, check_path
 
@@ -26,6 +27,7 @@ __all__ = [
     "ByteStream",
     "Entry",
     "HeaderStream",
+    "checksum",
     "entries",
     "file_header",
     "folder_header",
@@ -85,13 +87,22 @@ def _member(path: str, name: str, size: int, mode: bytes, kind: bytes) -> bytes:
     return extended + records + padding(len(records)) + header
 
 
+def checksum(header: bytes) -> int:
+    """The sum of the bytes of a header block, its checksum taken as spaces.
+
+    The lower half of an Adler-32 is that of up to 256 bytes, in a fifth of the time.
+    """
+    first, second = adler32(header[:256], 0), adler32(header[256:], 0)
+    return (first & 0xFFFF) + (second & 0xFFFF) - sum(header[148:156]) + 8 * ord(" ")
+
+
 def _ustar(name: bytes, prefix: bytes, size: int, mode: bytes, kind: bytes) -> bytes:
     no_one, never, no_device = b"0000000\0", b"00000000000\0", b"0000000\0"
     header = _HEADER.pack(
         *(name, mode, no_one, no_one, b"%011o\0" % size, never, b" " * 8, kind, b""),
         *(b"ustar\0", b"00", b"", b"", no_device, no_device, prefix),
     )
-    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+    return header[:148] + b"%06o\0 " % checksum(header) + header[156:]
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes] | None:
@@ -277,7 +288,7 @@ def _parse_header(header: bytes) -> tuple[bytes, int, bytes]:
     magic = header[257:265]
     if magic not in (_POSIX, _GNU):
         raise MalformedError("this is no tar header")
-    if sum(header) - sum(header[148:156]) + 8 * 32 != _octal(header[148:156], "checksum"):
+    if checksum(header) != _octal(header[148:156], "checksum"):
         raise MalformedError("the checksum of a header is wrong")
     kind = header[156:157]
     name = header[:100].partition(b"\0")[0]

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dsmanager.errors import DsmanagerError, TemporaryError, UsageError
@@ -208,6 +207,8 @@ def _connected(address: str, cancel: CancelToken) -> Any:
 
 def _version() -> str:
     """Of the dsmanager that is installed; as :func:`_shipped` looks for it elsewhere."""
+    from importlib.metadata import PackageNotFoundError, version  # every helper would load it
+
     try:
         return version("dsmanager")
     except PackageNotFoundError:

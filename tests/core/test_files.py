@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from dsmanager import files
 from dsmanager.errors import DsmanagerError, NoSpaceError
+from dsmanager.progress import Progress
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 
@@ -91,6 +94,37 @@ def test_a_failing_second_rename_puts_the_old_tree_back(tmp_path, monkeypatch):
         files.move_tree_into_place(tmp_path / "tree", final)
     assert os.listdir(tmp_path) == ["thing"]
     assert os.listdir(final) == ["old"]
+
+
+def test_the_drive_empties_its_cache_while_files_are_written(tmp_path, monkeypatch):
+    flushed = threading.Semaphore(0)
+    monkeypatch.setattr(files, "fsync_folder", lambda folder: flushed.release())
+    progress = Progress()
+    with files.flushing(tmp_path, progress):
+        for _ in range(3):
+            progress.add_bytes(64 << 20)
+            assert flushed.acquire(timeout=60)
+        progress.add_bytes(1 << 20)
+    assert not flushed.acquire(blocking=False)
+    assert "flushing" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_drive_that_fails_to_flush_is_told_by_the_flush_at_the_end(tmp_path, monkeypatch):
+    tried = threading.Event()
+
+    def fail(folder: Path) -> None:
+        tried.set()
+        raise OSError(errno.EIO, "it is broken")
+
+    monkeypatch.setattr(files, "fsync_folder", fail)
+    progress = Progress()
+    with files.flushing(tmp_path, progress):
+        progress.add_bytes(64 << 20)
+        assert tried.wait(60)
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(OSError, match="it is broken"):
+        files.move_tree_into_place(tmp_path / "tree", tmp_path / "final")
+    assert not (tmp_path / "final").exists()
 
 
 def test_leftovers_of_others_stay(tmp_path):

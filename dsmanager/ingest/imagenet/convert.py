@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
-from dsmanager.files import require_free_bytes
+from dsmanager.files import flushing, require_free_bytes
 from dsmanager.ingest import LONG_WORK_BYTES
 from dsmanager.ingest.imagenet import publishing
 from dsmanager.ingest.imagenet.beside import find_annotations, find_texts, read_texts
@@ -225,7 +225,7 @@ def _make_parts(
         progress=progress,
         cancel=cancel,
     )
-    with running as results, work.recording() as record:
+    with flushing(work.folder, progress), running as results, work.recording() as record:
         for place, made in results:
             record(tasks[place][:2], Made(**made))
 

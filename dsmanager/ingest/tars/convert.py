@@ -259,7 +259,7 @@ class _Run:
             progress=self._progress,
             cancel=self._cancel,
         )
-        with running as results:
+        with files.flushing(self._work, self._progress), running as results:
             for _ in results:
                 self._cancel.check()
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from dsmanager.archives.paths import MalformedError
-from dsmanager.archives.tar import BLOCK_BYTES, ByteStream
+from dsmanager.archives.tar import BLOCK_BYTES, ByteStream, checksum
 from dsmanager.progress import Progress
 
 __all__ = ["ChunkStream", "FileStream", "LeftOut", "Member", "Stream", "TarReader"]
@@ -216,8 +216,7 @@ def _text(name: bytes) -> str:
 
 def _parse(header: bytes) -> tuple[bytes, int, bytes]:
     """``(name, size, kind)`` of a header block."""
-    field = header[148:156]
-    if _number(field, "checksum") != sum(header) - sum(field) + 8 * 32:
+    if _number(header[148:156], "checksum") != checksum(header):
         raise MalformedError("this is no tar, or a header of it is damaged")
     name = header[:100].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and header[345]:
