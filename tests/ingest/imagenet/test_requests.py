@@ -18,6 +18,7 @@ from dsmanager.errors import (
     VerificationError,
 )
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
@@ -301,13 +302,12 @@ def test_cancelling_stops_and_the_next_run_goes_on(tmp_path: Path, convert: Conv
             if now.phase == "convert" and now.items_done == 20:
                 cancel.cancel()
 
+    request = ImagenetRequest(source=source, dest=tmp_path / "out", to="tpu")
     with pytest.raises(CancelledError):
-        convert_imagenet(
-            source, tmp_path / "out", to="tpu", progress=CancelledInTheMiddle(), cancel=cancel
-        )
+        convert_imagenet(request, progress=CancelledInTheMiddle(), cancel=cancel)
     assert not (tmp_path / "out").exists()
     progress = Progress()
-    convert_imagenet(source, tmp_path / "out", to="tpu", progress=progress, cancel=CancelToken())
+    convert_imagenet(request, progress=progress, cancel=CancelToken())
     now = progress.snapshot()
     assert (now.items_done, now.items_total) == (51, 51)
     assert now.bytes_done == now.bytes_total

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.ingest.imagenet.result import ImagenetResult
 from dsmanager.library.imagenet import convert_imagenet
 from dsmanager.progress import CancelToken, Progress
@@ -22,12 +23,9 @@ from .conftest import SYNSETS, Ilsvrc, photo
 def convert(source: Path, dest: Path, state: Path, **options: Any) -> ImagenetResult:
     return convert_imagenet(
         replace(Settings.load(), state_dir=state),
-        source,
-        dest,
-        to="tfds",
+        ImagenetRequest(source=source, dest=dest, to="tfds", **options),
         progress=Progress(),
         cancel=CancelToken(),
-        **options,
     )
 
 

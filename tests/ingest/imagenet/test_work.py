@@ -11,6 +11,7 @@ import pytest
 
 from dsmanager.errors import AlreadyExistsError, DsmanagerError
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 
 from .conftest import Convert, contents
@@ -31,7 +32,8 @@ def test_a_folder_whose_parent_may_not_be_written_holds_its_own_work(
             super().add_items(count)
             seen.update(os.listdir(dest.parent), os.listdir(dest))
 
-    convert_imagenet(tars, dest, to=to, progress=Watching(), cancel=CancelToken())  # type: ignore[arg-type]
+    request = ImagenetRequest(source=tars, dest=dest, to=to)
+    convert_imagenet(request, progress=Watching(), cancel=CancelToken())
     assert "dest" in seen
     assert all(name == "dest" or name.startswith(".convert.") for name in seen)
     assert contents(dest) == contents(tmp_path / "beside")
@@ -51,11 +53,11 @@ def test_of_two_at_once_one_waits_and_is_told(
 
     errors: list[DsmanagerError] = []
 
+    request = ImagenetRequest(source=tars, dest=tmp_path / "out", to="tpu")
+
     def convert(progress: Progress) -> None:
         try:
-            convert_imagenet(
-                tars, tmp_path / "out", to="tpu", progress=progress, cancel=CancelToken()
-            )
+            convert_imagenet(request, progress=progress, cancel=CancelToken())
         except DsmanagerError as error:
             errors.append(error)
 
