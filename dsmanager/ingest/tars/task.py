@@ -34,6 +34,7 @@ __all__ = ["INCOMPLETE", "convert_tar", "tar_records"]
 INCOMPLETE = "incomplete records"
 _NO_BOUND = 1 << 62
 _MAX_RECORD_BYTES = 2**31 - 1
+_MAX_XZ_BYTES = 256 << 20
 _GZIP, _ZSTD, _BZIP, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00"
 
 
@@ -169,11 +170,16 @@ def _unpacked(raw: Generator[bytes]) -> Generator[bytes]:
         elif start.startswith(_BZIP):
             yield from _streams(whole, bz2.BZ2Decompressor, "bzip2")
         elif start.startswith(_XZ):
-            yield from _streams(whole, lzma.LZMADecompressor, "xz")
+            yield from _streams(whole, _xz_decompressor, "xz")
         else:
             yield from whole
     finally:
         raw.close()
+
+
+def _xz_decompressor() -> lzma.LZMADecompressor:
+    """A header names how much memory it takes; ``xz -9`` asks for 65 MiB."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_BYTES)
 
 
 def _streams(raw: Iterator[bytes], make: Any, what: str) -> Iterator[bytes]:
