@@ -136,7 +136,8 @@ def _look_at_file(path: Path) -> Source:
     if not path.is_file():
         raise UsageError(
             f"{plain(str(path))} is no file",
-            hint="name tars: dsmanager convert 'DIR/train-{0..7}.tar' OUT",
+            hint="name tars: dsmanager convert 'DIR/train-{0..7}.tar' OUT; or, where ImageNet lies "
+            "in it: dsmanager convert DIR OUT --to tpu",
         )
     return Source(str(path), status.st_size, str(status.st_mtime_ns))
 

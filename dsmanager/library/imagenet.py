@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmanager.errors import AlreadyExistsError
+from dsmanager.errors import AlreadyExistsError, UsageError
 from dsmanager.files import require_free_bytes
 from dsmanager.ingest.imagenet.request import ImagenetRequest
+from dsmanager.library.converting import hinting_at_dest
 from dsmanager.library.library import Library
 from dsmanager.progress import CancelToken, Progress
 
@@ -46,12 +47,28 @@ def convert_imagenet(
         source=settings.working_dir / request.source.expanduser(),
         dest=settings.working_dir / request.dest.expanduser(),
     )
-    if request.to != "tfds":
-        return convert.convert_imagenet(request, progress=progress, cancel=cancel)
-    found, wanted = convert.require_splits(request.source, request.only)
-    if request.only is None and "test" in found:
-        wanted = [*wanted, found["test"]]
-    return _build(settings, request, wanted, progress, cancel)
+    if request.dest.exists() and not request.dest.is_dir():
+        raise UsageError(
+            f"{request.dest} is no folder", hint="use another: dsmanager convert SRC DEST"
+        )
+    with hinting_at_dest():
+        if request.to != "tfds":
+            return convert.convert_imagenet(request, progress=progress, cancel=cancel)
+        found, wanted = convert.require_splits(request.source, request.only)
+        if request.only is None and "test" in found:
+            wanted = [*wanted, found["test"]]
+        _require_apart(request, wanted)
+        return _build(settings, request, wanted, progress, cancel)
+
+
+def _require_apart(request: ImagenetRequest, wanted: Sequence[SplitSource]) -> None:
+    """Raises UsageError for a data dir in a tree of images, where it would look like a synset."""
+    for each in wanted:
+        if request.dest.resolve().is_relative_to(each.path.resolve()):
+            raise UsageError(
+                f"{request.dest} is where the {each.split} split is read from",
+                hint="name another folder: dsmanager convert SRC DEST --to tfds",
+            )
 
 
 def _build(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.errors import AlreadyExistsError, NotFoundError, UsageError, VerificationError
 from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.ingest.imagenet.result import ImagenetResult
 from dsmanager.library.imagenet import convert_imagenet
@@ -35,6 +35,15 @@ def names_in(folder: Path) -> set[str]:
         for path in folder.glob("*.tfrecord-*")
         for record in read_records(path)
     }
+
+
+def test_a_data_dir_in_a_tree_of_images_is_refused(ilsvrc: Ilsvrc, tmp_path: Path) -> None:
+    """It would be taken for a synset ever after."""
+    source = ilsvrc.write_tree(tmp_path / "in")
+    for dest in (source / "train", source / "train" / "n01440764" / "data", source / "val"):
+        with pytest.raises(UsageError, match="split is read from"):
+            convert(source, dest, tmp_path / "state")
+    assert sorted(path.name for path in (source / "train").iterdir()) == sorted(SYNSETS)
 
 
 def test_one_half_and_then_both(tars: Path, ilsvrc: Ilsvrc, tmp_path: Path) -> None:

@@ -64,10 +64,23 @@ def test_a_bad_image_by_exit_code_and_name(tmp_path: Path) -> None:
         (("in", "out", "--to", "tfds", "--shards", "4"), 2),
         (("in", "out", "--only", "train"), 2),
         (("in", "out", "--to", "tpu", "--only", "test"), 2),
+        (("in", "out", "--to", "imagenet"), 2),
+        (("nowhere", "out", "--to", "tpu"), 6),
+        (("file", "out", "--to", "tpu"), 6),
+        (("in", "file", "--to", "tpu", "--overwrite"), 2),
+        (("in", "file", "--to", "slim"), 2),
+        (("in", "file", "--to", "tfds"), 2),
+        (("in",), 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_what_cannot_be_asked_for(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    assert run(tmp_path, *arguments)[0] == code
+    (tmp_path / "file").write_text("mine")
+    found, envelope, _ = run(tmp_path, *arguments)
+    assert found == code
+    (error,) = envelope["errors"]
+    assert error["message"]
+    assert error["hint"]
     assert not (tmp_path / "out").exists()
+    assert (tmp_path / "file").read_text() == "mine"
