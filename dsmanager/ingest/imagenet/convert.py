@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
+from dsmanager.errors import DsmanagerError, NotFoundError, TemporaryError, UsageError, os_errors
 from dsmanager.files import require_free_bytes
 from dsmanager.ingest import LONG_WORK_BYTES
 from dsmanager.ingest.imagenet import publishing
@@ -61,7 +61,8 @@ def convert_imagenet(
     _require_apart(dest, layout, wanted)
     texts, folder = _beside(request, layout)
     labels, is_ilsvrc = _numbering(found, wanted)
-    fingerprint = _fingerprint(layout, wanted, labels, texts, folder, cancel)
+    states = _states(wanted, cancel)
+    fingerprint = _fingerprint(layout, states, labels, texts, folder)
     work = Work(dest, layout, [each.split for each in wanted])
     with work.locked(progress, cancel), os_errors(f"convert into {dest.name}"):
         plan = work.plan(fingerprint)
@@ -81,6 +82,11 @@ def convert_imagenet(
                     plan = Plan(fingerprint, layout.name, splits, texts, beside)
                     plan.save(work.folder)
                 _make_parts(work, plan, request, progress, cancel)
+                if _states(wanted, cancel) != states:
+                    raise TemporaryError(
+                        f"{request.source} changed while it was read",
+                        hint="run the same command again once nobody writes to it",
+                    )
                 publishing.publish(work)
             except BaseException:
                 work.remove_if_useless()
@@ -154,16 +160,19 @@ def _numbering(
     return numbering(wanted)
 
 
+def _states(wanted: Sequence[SplitSource], cancel: CancelToken) -> dict[str, str]:
+    with os_errors("look at ImageNet"):
+        return {each.split: state_of(each, cancel=cancel) for each in wanted}
+
+
 def _fingerprint(
     layout: Layout,
-    wanted: Sequence[SplitSource],
+    states: Mapping[str, str],
     labels: Mapping[str, int],
     texts: Mapping[str, str],
     annotations: Path | None,
-    cancel: CancelToken,
 ) -> str:
     changed = annotations.stat().st_mtime_ns if annotations else None
-    states = {each.split: state_of(each, cancel=cancel) for each in wanted}
     made_from = [_FORM, layout.name, states, labels, texts, [str(annotations), changed]]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

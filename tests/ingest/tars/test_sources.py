@@ -85,6 +85,26 @@ def test_an_object_that_changes_meanwhile_is_an_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["t.tar", "t.tar.gz"])
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    convert, tmp_path: Path, name: str
+) -> None:
+    """What was read of it before is not put together with what was read after."""
+    path = write_tar(tmp_path / name, photos(0, 30), "gz" if name.endswith("gz") else "")
+
+    class Changing(Progress):
+        def add_items(self, count: int = 1) -> None:
+            super().add_items(count)
+            write_tar(path, photos(5, 30), "gz" if name.endswith("gz") else "")
+
+    with pytest.raises(TemporaryError, match=rf"{name} changed since the conversion began"):
+        convert(name, progress=Changing())
+    assert not (tmp_path / "out").exists()
+    convert(name)
+    convert(name, dest="fresh")
+    assert shards(tmp_path / "out") == shards(tmp_path / "fresh")
+
+
 def test_a_server_in_trouble_is_asked_again(convert, tars, server) -> None:
     server.objects = {"/t.tar.gz": tars[NAMES[0]]}
     server.fails = [503, 429]
