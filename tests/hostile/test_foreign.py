@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socketserver
+import tarfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from dsmanager.errors import DsmanagerError, TemporaryError, UsageError
 from dsmanager.ingest import web
 from dsmanager.ingest.imagenet.annotations import BadAnnotationError, boxes
 from dsmanager.ingest.tars.metadata import read_index
-from dsmanager.ingest.tars.stream import _pax_records
+from dsmanager.ingest.tars.stream import FileStream, LeftOut, TarReader, _pax_records
 from dsmanager.ingest.tars.task import _unpacked
 from dsmanager.ingest.templates import expand, stem_of
 from dsmanager.progress import CancelToken, Progress
@@ -44,6 +46,22 @@ def test_an_annotation_in_an_encoding_that_is_none_is_a_bad_annotation(encoding:
 def test_a_pax_record_whose_length_has_no_end_is_refused() -> None:
     with pytest.raises(MalformedError, match="PAX header is damaged"):
         _pax_records(b"00000020xpath=p.jpg\n")
+
+
+def test_a_size_that_is_a_lie_does_not_make_room_for_it(tmp_path: Path) -> None:
+    member, path = tarfile.TarInfo("a.jpg"), tmp_path / "t.tar"
+    member.size = 2**31 - 1
+    path.write_bytes(member.tobuf() + bytes(1024))
+    tracemalloc.start()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            reader = TarReader(FileStream(file, Progress()), LeftOut())
+            next(iter(reader))
+            with pytest.raises(MalformedError, match="its content ends at byte 1,536"):
+                reader.read()
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_xz_header_cannot_ask_for_more_memory_than_any_tar_needs() -> None:

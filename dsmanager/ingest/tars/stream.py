@@ -78,6 +78,8 @@ class FileStream:
     def take(self, count: int) -> bytes:
         start = self._at - self._window_at
         if count > _WINDOW_BYTES:
+            if self._at + count > self._size_bytes:  # before there is room for what is not there
+                raise _cut_off(self._size_bytes)
             content = self._read(count)
         else:
             if not 0 <= start <= len(self._window) - count:
