@@ -50,10 +50,11 @@ def _show(context: Context, done: ImagenetResult) -> None:
         "boxed_images": done.boxed_images,
         "notes": list(done.notes),
         "warnings": list(done.warnings),
-        "outcome": "converted",
+        "outcome": "unchanged" if done.was_converted else "converted",
     }
     parts = ", ".join(
         f"{name} {split.images:,} images in {split.shards:,} shards ({size_text(split.bytes)})"
         for name, split in done.splits.items()
     )
-    context.output.row(row, f"{done.path} converted: {parts}")
+    said = "is converted already" if done.was_converted else "converted"
+    context.output.row(row, f"{done.path} {said}: {parts}")

@@ -83,7 +83,7 @@ def convert_tars(
         size_of(str(max_size)) if max_size is not None else None,
         options.shuffle,
     )
-    dest = Path(os.path.realpath(settings.working_dir / dest.expanduser()))
+    dest = Path(os.path.realpath(settings.working_dir / os.path.expanduser(dest)))
     request = TarsRequest(
         templates=tuple(templates),
         dest=dest,

@@ -42,11 +42,7 @@ def convert_imagenet(
     """
     from dsmanager.ingest.imagenet import convert
 
-    request = replace(
-        request,
-        source=settings.working_dir / request.source.expanduser(),
-        dest=settings.working_dir / request.dest.expanduser(),
-    )
+    request = request.located(settings.working_dir)
     if request.dest.exists() and not request.dest.is_dir():
         raise UsageError(
             f"{request.dest} is no folder", hint="use another: dsmanager convert SRC DEST"
@@ -144,6 +140,7 @@ def _result(built: BuildResult) -> ImagenetResult:
         boxed_images=0,
         notes=tuple(notes),
         warnings=(left_out,) if skipped else (),
+        was_converted=built.was_built,
     )
 
 

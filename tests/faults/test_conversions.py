@@ -100,6 +100,22 @@ def test_a_disk_that_fills_up_while_tars_are_converted_is_9_and_the_next_run_goe
     assert contents(place / "out") == contents(machine.root / "fresh")
 
 
+def test_a_plan_that_does_not_fit_is_no_space_and_one_that_fits_is_a_file_of_numpy(disk) -> None:
+    import numpy as np
+
+    from dsmanager.errors import NoSpaceError
+    from dsmanager.ingest.tars.shards import _RECORD, _save
+
+    records = np.zeros(1000, _RECORD)
+    records["offset"] = range(1000)
+    path = disk("size=16k") / "plan.npy"
+    with pytest.raises(NoSpaceError, match="could not write the plan"):
+        _save(path, records)
+    disk("size=64k")
+    _save(path, records)
+    assert np.array_equal(np.load(path), records)
+
+
 @pytest.mark.parametrize("to", ["tpu", "slim"])
 @pytest.mark.parametrize("options", [(), ("--workers", "1")], ids=["any", "one"])
 def test_a_disk_that_fills_up_while_imagenet_is_converted_is_9_and_the_next_run_goes_on(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = ["ImagenetRequest"]
@@ -32,3 +33,17 @@ class ImagenetRequest:
     """The address of a Dask scheduler."""
     overwrite: bool = False
     """Replace what ``dest`` holds."""
+
+    def located(self, folder: Path) -> ImagenetRequest:
+        """The same with absolute paths: those that are relative lie in ``folder``."""
+
+        def place(path: Path) -> Path:
+            return folder / os.path.expanduser(path)
+
+        return replace(
+            self,
+            source=place(self.source),
+            dest=place(self.dest),
+            synset_text=self.synset_text and place(self.synset_text),
+            annotations=self.annotations and place(self.annotations),
+        )

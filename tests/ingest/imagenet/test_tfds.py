@@ -62,7 +62,10 @@ def test_one_half_and_then_both(tars: Path, ilsvrc: Ilsvrc, tmp_path: Path) -> N
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("--overwrite")
     assert set(convert(tars, dest, state, overwrite=True).splits) == {"train", "validation"}
-    assert "nothing was done" in convert(tars, dest, state).notes[-1]
+    assert not result.was_converted
+    again = convert(tars, dest, state)
+    assert again.was_converted
+    assert "nothing was done" in again.notes[-1]
 
 
 def test_a_bad_image_is_named_or_left_out(tmp_path: Path) -> None:
