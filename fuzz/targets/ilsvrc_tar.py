@@ -42,6 +42,7 @@ def _check(source: SplitSource, content: bytes) -> None:
                 names.add(image.name)
                 assert group.offset < image.offset <= group.offset + group.size - image.size
                 assert reader.read(image) == content[image.offset : image.offset + image.size]
+                assert image.synset
                 assert image.synset == group.synset or source.split == "validation"
                 taken.append((image.offset, image.offset + image.size))
     taken.sort()
@@ -89,6 +90,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "cut-within", h(b"n01440764.tar", 1100) + padded(images[:1100]) + END
     yield "flat", h(b"ILSVRC2012_val_00000001.JPEG", 3) + padded(b"abc") + END
     yield "no-label", h(b"photo.JPEG", 3) + padded(b"abc") + END
+    yield "no-synset", h(b".tar", len(images)) + images + END
     yield "link", h(b"ILSVRC2012_val_00000001.JPEG", 0, b"2", link=b"/etc/passwd") + END
     yield "script-nested", bytes([0, 0, 0, 2, 0, 3, 1, 2, 3, 1, 2, 9, 9, 1, 7, 0, 0, 0, 3, 1, 1])
     yield "script-lies", bytes([1, 0, 0, 0, 3, 97, 98, 99, 0, 1, 0, 0, 19])

@@ -224,6 +224,29 @@ def test_a_validation_image_without_a_label_is_named(tmp_path: Path, convert: Co
             convert(source, tmp_path / "out", only="val")
 
 
+def test_images_in_no_folder_of_a_synset_are_named(tmp_path: Path, convert: Convert) -> None:
+    source = small().write_tree(tmp_path / "in")
+    loose = source / "train" / "loose.JPEG"
+    loose.write_bytes(photo(1))
+    with pytest.raises(VerificationError, match=r"train holds folders of .* such as 'loose.JPEG'"):
+        convert(source, tmp_path / "out")
+    shutil.rmtree(source / "train" / SYNSETS[0])
+    with pytest.raises(VerificationError, match=r"training image 'loose.JPEG' is not known"):
+        convert(source, tmp_path / "out")
+    assert len(convert(source, tmp_path / "out", only="val").splits) == 1
+    (source / "val" / SYNSETS[1]).mkdir()
+    (source / "val" / SYNSETS[1] / "a.JPEG").write_bytes(photo(2))
+    with pytest.raises(VerificationError, match="val holds folders of synsets and images beside"):
+        convert(source, tmp_path / "other", only="val")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_tar_of_no_synset_is_named(tmp_path: Path, convert: Convert) -> None:
+    tar_of(tmp_path / "ILSVRC2012_img_train.tar", {".tar": tar_bytes({"a.JPEG": photo(1)})})
+    with pytest.raises(VerificationError, match=r"holds '.tar', which is no tar of one synset"):
+        convert(tmp_path, tmp_path / "out", only="train")
+
+
 BAD = {
     "empty": b"",
     "text": b"this is no image",

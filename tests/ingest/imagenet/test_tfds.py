@@ -37,6 +37,13 @@ def names_in(folder: Path) -> set[str]:
     }
 
 
+def test_training_images_of_no_synset_are_an_error_and_get_no_label(tmp_path: Path) -> None:
+    (tmp_path / "in" / "train").mkdir(parents=True)
+    (tmp_path / "in" / "train" / "loose.JPEG").write_bytes(photo(1))
+    with pytest.raises(VerificationError, match=r"training image 'loose.JPEG' is not known"):
+        convert(tmp_path / "in", tmp_path / "data", tmp_path / "state", only="train")
+
+
 def test_a_data_dir_in_a_tree_of_images_is_refused(ilsvrc: Ilsvrc, tmp_path: Path) -> None:
     """It would be taken for a synset ever after."""
     source = ilsvrc.write_tree(tmp_path / "in")
