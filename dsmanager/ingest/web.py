@@ -116,7 +116,7 @@ class WebObject:
             session = requests.Session()  # not closed: the answer is read through it
             try:
                 return attempt(session)
-            except requests.exceptions.InvalidURL as error:
+            except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError) as error:
                 raise DsmanagerError(f"{self._shown} is no URL") from error
             except (requests.exceptions.RequestException, _BrokenError) as error:
                 if since.age_s + pause_s > PATIENCE_S or _is_refused(error, since):
@@ -192,5 +192,5 @@ def _reason(error: BaseException) -> BaseException | str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.ConnectionError):
         text = str(error)
-        return text.rpartition(": ")[2].rstrip("')") if ": " in text else text
+        return text.rpartition(": ")[2].rstrip("'\")") if ": " in text else text
     return error

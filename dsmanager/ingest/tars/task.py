@@ -16,7 +16,7 @@ from typing import Any
 
 from dsmanager.archives.paths import MalformedError
 from dsmanager.archives.reading import tar_chunks
-from dsmanager.errors import VerificationError, os_errors
+from dsmanager.errors import VerificationError, from_os_error, os_errors
 from dsmanager.files import remove_path
 from dsmanager.ingest.ahead import ahead
 from dsmanager.ingest.sources import Source, opened_file, raw_chunks
@@ -63,6 +63,8 @@ def convert_tar(
         ):
             progress.add_items(run.add(record))
         return run.finish(task["fingerprint"]).to_json()
+    except OSError as error:  # the sources' are dsmanager's own by then
+        raise from_os_error(error, "write a part") from error
     finally:
         writer.close()
 

@@ -13,6 +13,7 @@ from harness.tars import photos, tree_bytes, write_tar
 
 from dsmanager.errors import (
     CredentialsError,
+    DsmanagerError,
     NotFoundError,
     TemporaryError,
     UsageError,
@@ -119,10 +120,13 @@ def test_what_a_server_says_decides_the_error(
     server.fails = [403]
     with pytest.raises(CredentialsError, match="may not be read"):
         convert(f"{server.url}/train-0.tar")
+    for url in ("http://[/t.tar", "http://a..b/t.tar"):
+        with pytest.raises(DsmanagerError, match="is no URL"):
+            convert(url)
     with pytest.raises(UsageError, match="nothing reads gopher"):
         convert("gopher://host/train-0.tar")
     monkeypatch.setattr(web, "PATIENCE_S", 0.5)
-    with pytest.raises(TemporaryError, match="cannot be reached") as caught:
+    with pytest.raises(TemporaryError, match=r"cannot be reached: .*refused$") as caught:
         convert("http://user:secret@127.0.0.1:9/t.tar")
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.iterdir())
