@@ -36,10 +36,14 @@ import os, resource, sys
 from pathlib import Path
 from dsmanager.allocator import keep_freed_memory
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 keep_freed_memory()
-convert_imagenet(Path(sys.argv[1]), Path(sys.argv[2]), to=sys.argv[3], only="val",
-                 workers=int(sys.argv[4]), progress=Progress(), cancel=CancelToken())
+source, dest, to, workers = sys.argv[1:]
+request = ImagenetRequest(
+    source=Path(source), dest=Path(dest), to=to, only="val", workers=int(workers)
+)
+convert_imagenet(request, progress=Progress(), cancel=CancelToken())
 print(max(resource.getrusage(who).ru_maxrss for who in
           (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024)
 """

@@ -25,6 +25,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "OTHER_FOLDER",
     "AlreadyExistsError",
     "CancelledError",
     "CredentialsError",
@@ -158,6 +159,9 @@ def of_exit_code(code: int, message: str, *, hint: str | None = None) -> Dsmanag
     return (DsmanagerError if kind is PartialError else kind)(message, hint=hint)
 
 
+OTHER_FOLDER = "use another folder with --data-dir"
+"""What hints about a folder end in; where another option names it, that is said instead."""
+
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
@@ -170,12 +174,12 @@ def from_os_error(error: OSError, doing: str) -> DsmanagerError:
     reason = error.strerror or str(error)
     message = f"could not {doing}{where}: {reason}"
     if error.errno in _NO_SPACE:
-        return NoSpaceError(message, hint="free some space, or use another folder with --data-dir")
+        return NoSpaceError(message, hint=f"free some space, or {OTHER_FOLDER}")
     if error.errno in _NOT_ALLOWED:
         return DsmanagerError(
-            message, hint="check owner and mode of that folder, or use another with --data-dir"
+            message, hint=f"check owner and mode of that folder, or {OTHER_FOLDER}"
         )
-    hint = "use another folder with --data-dir" if error.errno in _NO_FOLDER else None
+    hint = OTHER_FOLDER if error.errno in _NO_FOLDER else None
     return DsmanagerError(message, hint=hint)
 
 

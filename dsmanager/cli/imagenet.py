@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import size_text
 from dsmanager.cli.running import run_each
+from dsmanager.library.imagenet import ImagenetRequest
+from dsmanager.library.imagenet import convert_imagenet as convert
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -19,41 +20,16 @@ __all__ = ["convert_imagenet"]
 _MOST_SKIPPED = 20  # of those that are said; all are in the row
 
 
-def convert_imagenet(
-    context: Context,
-    source: Path,
-    dest: Path,
-    *,
-    to: str,
-    only: str | None,
-    synset_text: Path | None,
-    annotations: Path | None,
-    skip_bad: bool,
-    workers: int | None,
-    cluster: str | None,
-    overwrite: bool,
-) -> None:
+def convert_imagenet(context: Context, request: ImagenetRequest) -> None:
     """Runs one conversion, or starts the job that will."""
-    from dsmanager.library.imagenet import convert_imagenet as convert
 
-    def work(dest: Path, progress: Progress, cancel: CancelToken) -> ImagenetResult:
-        return convert(
-            context.settings,
-            source,
-            dest,
-            to=to,
-            only=only,
-            synset_text=synset_text,
-            annotations=annotations,
-            skip_bad=skip_bad,
-            workers=workers,
-            cluster=cluster,
-            overwrite=overwrite,
-            progress=progress,
-            cancel=cancel,
-        )
+    def work(request: ImagenetRequest, progress: Progress, cancel: CancelToken) -> ImagenetResult:
+        return convert(context.settings, request, progress=progress, cancel=cancel)
 
-    run_each(context, [dest], work, lambda done: _show(context, done), label=lambda d: d.name)
+    def name(request: ImagenetRequest) -> str:
+        return request.dest.name
+
+    run_each(context, [request], work, lambda done: _show(context, done), label=name)
 
 
 def _show(context: Context, done: ImagenetResult) -> None:
@@ -74,10 +50,11 @@ def _show(context: Context, done: ImagenetResult) -> None:
         "boxed_images": done.boxed_images,
         "notes": list(done.notes),
         "warnings": list(done.warnings),
-        "outcome": "converted",
+        "outcome": "unchanged" if done.was_converted else "converted",
     }
     parts = ", ".join(
         f"{name} {split.images:,} images in {split.shards:,} shards ({size_text(split.bytes)})"
         for name, split in done.splits.items()
     )
-    context.output.row(row, f"{done.path} converted: {parts}")
+    said = "is converted already" if done.was_converted else "converted"
+    context.output.row(row, f"{done.path} {said}: {parts}")

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, from_os_error
+from dsmanager.errors import (
+    DsmanagerError,
+    NotFoundError,
+    TemporaryError,
+    UsageError,
+    VerificationError,
+    from_os_error,
+)
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.settings import RemoteConfig, Settings
 from dsmanager.text import plain, redact
@@ -136,7 +143,8 @@ def _look_at_file(path: Path) -> Source:
     if not path.is_file():
         raise UsageError(
             f"{plain(str(path))} is no file",
-            hint="name tars: dsmanager convert 'DIR/train-{0..7}.tar' OUT",
+            hint="name tars: dsmanager convert 'DIR/train-{0..7}.tar' OUT; or, where ImageNet lies "
+            "in it: dsmanager convert DIR OUT --to tpu",
         )
     return Source(str(path), status.st_size, str(status.st_mtime_ns))
 
@@ -191,19 +199,28 @@ def opened_file(source: Source) -> Iterator[Any]:
         return
     try:
         with open(source.url, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if (status.st_size, str(status.st_mtime_ns)) != (source.size_bytes, source.version):
-                raise DsmanagerError(
-                    f"{source.shown} changed since the conversion began",
-                    hint="run the same command again once nobody writes to it",
-                )
+            _require_same(source, file)
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            yield file
+            try:
+                yield file
+            except VerificationError:
+                _require_same(source, file)  # or it is not damaged
+                raise
+            _require_same(source, file)
     except FileNotFoundError as error:
         raise NotFoundError(f"{source.shown} is not there any more") from error
     except OSError as error:
         raise from_os_error(error, "read a source") from error
+
+
+def _require_same(source: Source, file: Any) -> None:
+    status = os.fstat(file.fileno())
+    if (status.st_size, str(status.st_mtime_ns)) != (source.size_bytes, source.version):
+        raise TemporaryError(
+            f"{source.shown} changed since the conversion began",
+            hint="run the same command again once nobody writes to it",
+        )
 
 
 def raw_chunks(

@@ -19,19 +19,24 @@ __all__ = ["MAX_NAMES", "expand", "stem_of"]
 
 MAX_NAMES = 100_000
 _MAX_LETTERS = 4096
+_MAX_BRACES = 64
 _NUMBERS = re.compile(r"([+-]?\d{1,18})\.\.([+-]?\d{1,18})(?:\.\.([+-]?\d{1,18}))?", re.ASCII)
 _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.([+-]?\d{1,18}))?", re.ASCII)
 _SUFFIX = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst)(\.[A-Za-z0-9]+)?$")
+_FORMAT = ".tfrecord"
 _ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def expand(template: str) -> list[str]:
     """Every name that ``template`` means, in bash's order.
 
-    Raises UsageError for a template that is too long or means more than ``MAX_NAMES``.
+    Raises UsageError for a template that is too long, has too many braces, or means more than
+    ``MAX_NAMES``.
     """
     if len(template) > _MAX_LETTERS:
         raise _refused(template, f"is longer than {_MAX_LETTERS:,} letters")
+    if template.count("{") > _MAX_BRACES:
+        raise _refused(template, f"has more than {_MAX_BRACES} braces")
     names = list(islice(_expanded(template), MAX_NAMES + 1))
     if len(names) > MAX_NAMES:
         raise _refused(template, f"means more than {MAX_NAMES:,} names")
@@ -47,8 +52,10 @@ def stem_of(template: str) -> str:
         whole = whole[:start] + "\0" + whole[end + 1 :]
     base = _SUFFIX.sub("", whole.rstrip("/").rpartition("/")[2].partition("?")[0])
     words = [word.strip("-_.") for word in base.split("\0")]
-    name = _ODD.sub("_", "-".join(word for word in words if word)).strip("-_.")
-    return name.replace(".tfrecord", "") or "data"
+    name = _ODD.sub("_", "-".join(word for word in words if word))
+    while _FORMAT in name:  # where it stands in a shard's name, its readers end the dataset's
+        name = name.replace(_FORMAT, "")
+    return name.strip("-_.") or "data"
 
 
 def _expanded(text: str) -> Iterator[str]:
@@ -60,9 +67,8 @@ def _expanded(text: str) -> Iterator[str]:
             middles: Iterator[str] = (name for piece in pieces for name in _expanded(piece))
         else:
             middles = _range(body)
-        for middle in middles:
-            for rest in _expanded(after):
-                yield before + middle + rest
+        ends = list(islice(_expanded(after), MAX_NAMES + 1))
+        yield from (before + middle + end for middle in middles for end in ends)
         return
     yield text
 

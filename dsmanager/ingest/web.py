@@ -57,8 +57,7 @@ class WebObject:
                 )
                 answer.close()
             self._require(answer, 200)
-            length = answer.headers.get("Content-Length", "")
-            return int(length) if length.isdigit() else None, _version(answer)
+            return _length(answer), _version(answer)
 
         return self._patiently(attempt, cancel, _Since())
 
@@ -83,7 +82,7 @@ class WebObject:
                 if not skipped:
                     return
                 raise self._changed()
-            except (OSError, urllib3.exceptions.HTTPError):
+            except (OSError, ValueError, urllib3.exceptions.HTTPError):  # a chunk of no length
                 if since.age_s > PATIENCE_S or not version:
                     raise TemporaryError(
                         f"{self._shown}: the connection broke after {done:,} bytes",
@@ -117,7 +116,7 @@ class WebObject:
             session = requests.Session()  # not closed: the answer is read through it
             try:
                 return attempt(session)
-            except requests.exceptions.InvalidURL as error:
+            except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError) as error:
                 raise DsmanagerError(f"{self._shown} is no URL") from error
             except (requests.exceptions.RequestException, _BrokenError) as error:
                 if since.age_s + pause_s > PATIENCE_S or _is_refused(error, since):
@@ -125,6 +124,11 @@ class WebObject:
                         f"{self._shown} cannot be reached: {plain(str(_reason(error)))[:200]}",
                         hint="try again; the same command goes on with the tars that are missing",
                     ) from error
+            except ValueError as error:  # requests lets through what it makes of odd headers
+                raise DsmanagerError(
+                    f"{self._shown} cannot be read: the server's answer makes no sense: "
+                    f"{plain(str(error))[:200]}"
+                ) from error
             cancel.wait(pause_s)
             pause_s *= 2
 
@@ -133,7 +137,7 @@ class WebObject:
         if status in expected:
             return
         answer.close()
-        said = plain(f"{status} {answer.reason or ''}".strip())
+        said = plain(f"{status} {answer.reason or ''}".strip())[:200]
         if status in (404, 410):
             raise NotFoundError(f"{self._shown} is not there: the server says {said}")
         if status in (401, 403):
@@ -163,9 +167,16 @@ class _Since:
         return time.monotonic() - self._moment_s
 
 
+def _length(answer: requests.Response) -> int | None:
+    """None where the server does not say, or what it says is no number of bytes."""
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def _version(answer: requests.Response) -> str:
     """ETag, else Last-Modified; empty where the server gives neither."""
-    return str(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+    text = str(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+    return " ".join(text.split())  # a header may go on in the next line
 
 
 def _is_refused(error: Exception, since: _Since) -> bool:
@@ -181,5 +192,5 @@ def _reason(error: BaseException) -> BaseException | str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.ConnectionError):
         text = str(error)
-        return text.rpartition(": ")[2].rstrip("')") if ": " in text else text
+        return text.rpartition(": ")[2].rstrip("'\")") if ": " in text else text
     return error

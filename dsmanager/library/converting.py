@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsmanager.errors import UsageError
+from dsmanager.errors import OTHER_FOLDER, DsmanagerError, UsageError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from dsmanager.ingest.tars.convert import TarsResult
     from dsmanager.settings import Settings
 
-__all__ = ["TAR_FORMATS", "TarOptions", "convert_tars"]
+__all__ = ["TAR_FORMATS", "TarOptions", "convert_tars", "hinting_at_dest"]
 
 TAR_FORMATS = ("tfrecord", "array_record")
 
@@ -82,7 +83,7 @@ def convert_tars(
         size_of(str(max_size)) if max_size is not None else None,
         options.shuffle,
     )
-    dest = Path(os.path.realpath(settings.working_dir / dest.expanduser()))
+    dest = Path(os.path.realpath(settings.working_dir / os.path.expanduser(dest)))
     request = TarsRequest(
         templates=tuple(templates),
         dest=dest,
@@ -92,17 +93,28 @@ def convert_tars(
         name=options.name,
         skip_incomplete=options.skip_incomplete,
     )
-    return convert.convert_tars(
-        request,
-        settings,
-        workers=1 if record["kind"] == "call" else workers,
-        cluster=cluster,
-        overwrite=overwrite,
-        ais=ais,
-        lock=_lock_of(settings, dest),
-        progress=progress,
-        cancel=cancel,
-    )
+    with hinting_at_dest():
+        return convert.convert_tars(
+            request,
+            settings,
+            workers=1 if record["kind"] == "call" else workers,
+            cluster=cluster,
+            overwrite=overwrite,
+            ais=ais,
+            lock=_lock_of(settings, dest),
+            progress=progress,
+            cancel=cancel,
+        )
+
+
+@contextmanager
+def hinting_at_dest() -> Iterator[None]:
+    """A conversion writes to DEST, wherever the data dir is: hints about a folder say so."""
+    try:
+        yield
+    except DsmanagerError as error:
+        error.hint = error.hint and error.hint.replace(OTHER_FOLDER, "name another DEST")
+        raise
 
 
 def _lock_of(settings: Settings, dest: Path) -> Path | None:

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmanager.errors import AlreadyExistsError
+from dsmanager.errors import AlreadyExistsError, UsageError
 from dsmanager.files import require_free_bytes
+from dsmanager.ingest.imagenet.request import ImagenetRequest
+from dsmanager.library.converting import hinting_at_dest
 from dsmanager.library.library import Library
 from dsmanager.progress import CancelToken, Progress
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from dsmanager.settings import Settings
     from dsmanager.sources.imagenet import SplitSource
 
-__all__ = ["IMAGENET_FORMS", "convert_imagenet"]
+__all__ = ["IMAGENET_FORMS", "ImagenetRequest", "convert_imagenet"]
 
 IMAGENET_FORMS = ("tpu", "slim", "tfds")
 _NAME = "imagenet2012"
@@ -31,68 +33,44 @@ _COPIES = 2  # partitions, and the shards that they are put together to
 
 
 def convert_imagenet(
-    settings: Settings,
-    source: Path,
-    dest: Path,
-    *,
-    to: str,
-    only: str | None = None,
-    synset_text: Path | None = None,
-    annotations: Path | None = None,
-    skip_bad: bool = False,
-    workers: int | None = None,
-    cluster: str | None = None,
-    overwrite: bool = False,
-    progress: Progress,
-    cancel: CancelToken,
+    settings: Settings, request: ImagenetRequest, *, progress: Progress, cancel: CancelToken
 ) -> ImagenetResult:
-    """Converts ``source`` into ``dest``, which for ``tfds`` is a data dir.
+    """Makes of the source what ``request`` asks for.
 
     Raises as :func:`dsmanager.ingest.imagenet.convert.convert_imagenet`, which see; for ``tfds`` as
     a build, and AlreadyExistsError where another build of imagenet2012 is in the way.
     """
     from dsmanager.ingest.imagenet import convert
 
-    source = settings.working_dir / source.expanduser()
-    dest = settings.working_dir / dest.expanduser()
-    if to != "tfds":
-        return convert.convert_imagenet(
-            source,
-            dest,
-            to="slim" if to == "slim" else "tpu",
-            only=only,
-            synset_text=synset_text,
-            annotations=annotations,
-            skip_bad=skip_bad,
-            workers=workers,
-            cluster=cluster,
-            overwrite=overwrite,
-            progress=progress,
-            cancel=cancel,
+    request = request.located(settings.working_dir)
+    if request.dest.exists() and not request.dest.is_dir():
+        raise UsageError(
+            f"{request.dest} is no folder", hint="use another: dsmanager convert SRC DEST"
         )
-    found, wanted = convert.require_splits(source, only)
-    if only is None and "test" in found:
-        wanted = [*wanted, found["test"]]
-    return _build(
-        replace(settings, data_dir=dest),
-        wanted,
-        skip_bad=skip_bad,
-        workers=workers,
-        cluster=cluster,
-        overwrite=overwrite,
-        progress=progress,
-        cancel=cancel,
-    )
+    with hinting_at_dest():
+        if request.to != "tfds":
+            return convert.convert_imagenet(request, progress=progress, cancel=cancel)
+        found, wanted = convert.require_splits(request.source, request.only)
+        if request.only is None and "test" in found:
+            wanted = [*wanted, found["test"]]
+        _require_apart(request, wanted)
+        return _build(settings, request, wanted, progress, cancel)
+
+
+def _require_apart(request: ImagenetRequest, wanted: Sequence[SplitSource]) -> None:
+    """Raises UsageError for a data dir in a tree of images, where it would look like a synset."""
+    for each in wanted:
+        if request.dest.resolve().is_relative_to(each.path.resolve()):
+            raise UsageError(
+                f"{request.dest} is where the {each.split} split is read from",
+                hint="name another folder: dsmanager convert SRC DEST --to tfds",
+            )
 
 
 def _build(
     settings: Settings,
+    request: ImagenetRequest,
     wanted: Sequence[SplitSource],
-    *,
-    skip_bad: bool,
-    workers: int | None,
-    cluster: str | None,
-    overwrite: bool,
     progress: Progress,
     cancel: CancelToken,
 ) -> ImagenetResult:
@@ -100,14 +78,14 @@ def _build(
 
     needed_bytes = _COPIES * sum(size_of(each, cancel=cancel) for each in wanted)
     hint = "free some space, or name another DEST"
-    require_free_bytes(settings.data_dir, needed_bytes, "twice the size of all images", hint=hint)
-    with _manual_dir(wanted, skip_bad) as folder:
-        (built,) = Library(settings=settings).build(
+    require_free_bytes(request.dest, needed_bytes, "twice the size of all images", hint=hint)
+    with _manual_dir(wanted, request.skip_bad) as folder:
+        (built,) = Library(settings=replace(settings, data_dir=request.dest)).build(
             _NAME,
-            clean=overwrite,
+            clean=request.overwrite,
             manual_dir=folder,
-            workers=workers,
-            cluster=cluster,
+            workers=request.workers,
+            cluster=request.cluster,
             progress=progress,
             cancel=cancel,
         )
@@ -162,6 +140,7 @@ def _result(built: BuildResult) -> ImagenetResult:
         boxed_images=0,
         notes=tuple(notes),
         warnings=(left_out,) if skipped else (),
+        was_converted=built.was_built,
     )
 
 

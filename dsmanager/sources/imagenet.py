@@ -131,6 +131,7 @@ def images(source: SplitSource, *, cancel: CancelToken | None = None) -> Iterato
 def groups(source: SplitSource) -> list[Group]:
     """The synsets, sorted, or one group of all. Raises as :func:`images_of`."""
     if source.form == "classes":
+        _require_no_loose_images(source)
         return [Group(synset, 0, 0) for synset in _folders(source.path)]
     if source.form == "flat":
         return [Group("", 0, 0)]
@@ -141,7 +142,7 @@ def groups(source: SplitSource) -> list[Group]:
         for member in reader.members(0, reader.size, source.path.name):
             name = member.path.rpartition("/")[2]
             synset = name.removesuffix(_TAR_SUFFIX)
-            if not name.endswith(_TAR_SUFFIX) or synset in found:
+            if not name.endswith(_TAR_SUFFIX) or not synset or synset in found:
                 what = "twice" if synset in found else "which is no tar of one synset"
                 raise VerificationError(
                     f"{source.path.name} holds {name[:200]!a}, {what}",
@@ -154,8 +155,8 @@ def groups(source: SplitSource) -> list[Group]:
 def images_of(source: SplitSource, group: Group) -> list[Image]:
     """The images of a group, by name; there may be none.
 
-    Raises VerificationError for a damaged tar, for two images of one name, and for a validation
-    image whose label is not known; one of dsmanager's errors when something cannot be read.
+    Raises VerificationError for a damaged tar, for two images of one name, and for an image whose
+    synset is not known; one of dsmanager's errors when something cannot be read.
     """
     listed = sorted(_in_tar(source, group) if source.form == "tar" else _in_folder(source, group))
     for before, image in pairwise(listed):
@@ -250,7 +251,25 @@ def _in_folder(source: SplitSource, group: Group) -> Iterator[Image]:
 
 
 def _label(source: SplitSource, name: str) -> str:
+    """The synset of an image that lies in no folder of one."""
+    if source.split == "train":
+        raise VerificationError(
+            f"the synset of the training image {name[:200]!a} is not known: it lies in no folder "
+            "of one",
+            hint="put images into a folder for each synset: train/n01440764/",
+        )
     return "" if source.split != "validation" else validation_synset(name)
+
+
+def _require_no_loose_images(source: SplitSource) -> None:
+    with os_errors("list ImageNet"):
+        loose = next(_image_files(source.path), None)
+    if loose is not None:
+        raise VerificationError(
+            f"{source.path} holds folders of synsets and images beside them, such as "
+            f"{loose[0][:200]!a}",
+            hint="put all images into the folders, or none",
+        )
 
 
 def _files(source: SplitSource, cancel: CancelToken | None) -> Iterator[Path]:

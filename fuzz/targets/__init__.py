@@ -18,4 +18,13 @@ NAMES = (
     "query",
     "settings",
     "credentials",
+    "template",
+    "foreign_tar",
+    "unpacking",
+    "conversion_index",
+    "web_answer",
+    "image",
+    "ilsvrc_tar",
+    "annotation",
+    "labels",
 )

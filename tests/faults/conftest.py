@@ -1,9 +1,11 @@
-"""One zygote, one small dataset and one proxy a worker; machines in states to start from."""
+"""One zygote, one small dataset and one proxy a worker; machines in states to start from; disks."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,24 @@ def starts_with(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory
 def proxy(seaweedfs) -> Iterator[FaultProxy]:
     with FaultProxy(seaweedfs.endpoint_url, credentials_file=seaweedfs.credentials_file) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """``disk("8m")``: an empty file system of that size, or of another one when asked again."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        remount = "remount," if os.path.ismount(folder) else ""
+        command = ["mount", "-t", "tmpfs", "-o", remount + options, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
+        return folder
+
+    try:
+        yield mount
+    finally:
+        if os.path.ismount(folder):
+            subprocess.run(["umount", str(folder)], check=True)

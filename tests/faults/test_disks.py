@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,27 +14,6 @@ from harness.starts import ARCHIVE, RANGES_PAYLOAD_BYTES
 from harness.transfers import SMALL
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """``disk("8m")``: an empty file system of that size, or of another one when asked again."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options: str) -> Path:
-        remount = "remount," if os.path.ismount(folder) else ""
-        command = ["mount", "-t", "tmpfs", "-o", remount + options, "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
-        return folder
-
-    try:
-        yield mount
-    finally:
-        if os.path.ismount(folder):
-            subprocess.run(["umount", str(folder)], check=True)
 
 
 def fill(folder: Path) -> None:

@@ -91,7 +91,9 @@ _json_values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", ["manifest", "sidecar", "features", "dataset_info", "credentials"])
+@pytest.mark.parametrize(
+    "name", ["manifest", "sidecar", "features", "dataset_info", "credentials", "conversion_index"]
+)
 def test_any_json_in_any_place_is_accepted_or_refused_with_our_error(
     name: str, parser: Parser
 ) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dsmanager.errors import UsageError, VerificationError
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 
 pytest.importorskip("distributed", reason="needs the extra dask")
@@ -34,15 +35,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def convert(source: Path, dest: Path, progress: Progress | None = None, **options: Any) -> None:
-    convert_imagenet(
-        source,
-        dest,
-        to="slim",
-        only="val",
-        progress=progress or Progress(),
-        cancel=CancelToken(),
-        **options,
-    )
+    request = ImagenetRequest(source=source, dest=dest, to="slim", only="val", **options)
+    convert_imagenet(request, progress=progress or Progress(), cancel=CancelToken())
 
 
 def shards(folder: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from dsmanager.cli.output import size_text
 from dsmanager.cli.running import run_each
 from dsmanager.errors import UsageError
 from dsmanager.library.converting import TAR_FORMATS, TarOptions, convert_tars
-from dsmanager.library.imagenet import IMAGENET_FORMS
+from dsmanager.library.imagenet import IMAGENET_FORMS, ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 
 if TYPE_CHECKING:
@@ -140,10 +140,9 @@ def convert(
     sources, dest = places[:-1], Path(places[-1])
     _require_fitting(to, ctx.params)
     if to in IMAGENET_FORMS:
-        convert_imagenet(
-            context,
-            _only_one(sources, to),
-            dest,
+        request = ImagenetRequest(
+            source=_only_one(sources, to),
+            dest=dest,
             to=to,
             only=only,
             synset_text=synset_text,
@@ -153,6 +152,7 @@ def convert(
             cluster=cluster,
             overwrite=overwrite,
         )
+        convert_imagenet(context, request)
         return
     options = TarOptions(
         split_at=split_at,

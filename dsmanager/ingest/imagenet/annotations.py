@@ -21,8 +21,8 @@ __all__ = ["BadAnnotationError", "Box", "annotation_of", "boxes"]
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_BOXES = 10_000
-_SIZES = ("annotation/size/width", "annotation/size/height")
-_OBJECT = "annotation/object/bndbox"
+_SIZE = ["annotation", "size"]
+_BOX = ["annotation", "object", "bndbox"]
 _SIDES = ("xmin", "xmax", "ymin", "ymax")
 
 
@@ -70,9 +70,11 @@ def boxes(content: bytes) -> list[Box]:
     parser.EndElementHandler = reader.end
     try:
         parser.Parse(content, True)
-    except expat.ExpatError as error:
+    except BadAnnotationError:
+        raise
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the latter: its encoding
         raise BadAnnotationError(f"it is no XML: {error}") from None
-    width, height = (reader.sizes.get(name, 0.0) for name in _SIZES)
+    width, height = reader.sizes["width"], reader.sizes["height"]
     if reader.found and not (width > 0 and height > 0):
         raise BadAnnotationError("it gives no size of the image")
     scaled = (_scaled(each, width, height) for each in reader.found)
@@ -97,7 +99,7 @@ class _Reader:
     """Takes sizes and edges out of the elements as they come."""
 
     def __init__(self) -> None:
-        self.sizes: dict[str, float] = {}
+        self.sizes = {"width": 0.0, "height": 0.0}
         self.found: list[Box] = []
         self._path: list[str] = []
         self._text: list[str] = []
@@ -113,13 +115,12 @@ class _Reader:
         self._text.append(data)
 
     def end(self, name: str) -> None:
-        path = "/".join(self._path)
         self._path.pop()
-        if path in _SIZES:
-            self.sizes[path] = self._number(name)
-        elif path.startswith(f"{_OBJECT}/") and name in _SIDES:
+        if name in self.sizes and self._path == _SIZE:
+            self.sizes[name] = self._number(name)
+        elif name in _SIDES and self._path == _BOX:
             self._edges[name] = self._number(name)
-        elif path == _OBJECT:
+        elif name == _BOX[-1] and self._path == _BOX[:-1]:
             self._take_box()
         self._text.clear()
 

@@ -8,15 +8,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, os_errors
+from dsmanager.errors import DsmanagerError, NotFoundError, TemporaryError, UsageError, os_errors
 from dsmanager.files import flushing, require_free_bytes
 from dsmanager.ingest import LONG_WORK_BYTES
 from dsmanager.ingest.imagenet import publishing
 from dsmanager.ingest.imagenet.beside import find_annotations, find_texts, read_texts
 from dsmanager.ingest.imagenet.layouts import LAYOUTS, Layout
 from dsmanager.ingest.imagenet.plan import Plan, numbering, plan_split
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.ingest.imagenet.result import ImagenetResult, result_of
 from dsmanager.ingest.imagenet.shards import Made
 from dsmanager.ingest.imagenet.work import Work
@@ -35,51 +35,39 @@ _BESIDE_AN_IMAGE_BYTES = 1024
 
 
 def convert_imagenet(
-    source: Path,
-    dest: Path,
-    *,
-    to: Literal["tpu", "slim"],
-    only: str | None = None,
-    synset_text: Path | None = None,
-    annotations: Path | None = None,
-    skip_bad: bool = False,
-    workers: int | None = None,
-    cluster: str | None = None,
-    overwrite: bool = False,
-    progress: Progress,
-    cancel: CancelToken,
+    request: ImagenetRequest, *, progress: Progress, cancel: CancelToken
 ) -> ImagenetResult:
-    """Writes every shard of one or both halves of ``source`` into the folder ``dest``.
+    """Writes every shard of one or both halves of the source into the destination.
 
-    ``source`` is a folder of tars, an unpacked tree, Kaggle's tree, or one of the tars; ``only`` is
-    "train" or "val". The result does not depend on ``workers`` (default: one a core; on a
-    ``cluster``, as many as it has) nor on where they are. A run that was interrupted is gone
-    on with; nothing is seen in ``dest`` before its half is whole.
+    It is a layout of shards that is asked for, not ``tfds``. The result does not depend on how many
+    workers there are, nor on where they are. A run that was interrupted is gone on with; nothing is
+    seen in the destination before its half is whole.
 
     Raises NotFoundError for a missing or an empty half, VerificationError for a damaged tar and for
-    an image that is none (unless ``skip_bad``), AlreadyExistsError for shards that are there
-    already (unless ``overwrite``), NoSpaceError before any shard is written.
+    an image that is none (unless those are skipped), AlreadyExistsError for shards that are there
+    already (unless they are to be replaced), NoSpaceError before any shard is written.
     """
-    layout = LAYOUTS[to]
-    if not layout.has_boxes and (synset_text or annotations):
+    layout = LAYOUTS[request.to]
+    if not layout.has_boxes and (request.synset_text or request.annotations):
         raise UsageError(
-            f"--to {to} has neither words nor boxes, so that --synset-text and --annotations "
-            "are of no use",
+            f"--to {layout.name} has neither words nor boxes, so that --synset-text and "
+            "--annotations are of no use",
             hint="write them with --to slim, or leave these options out",
         )
-    if cluster is not None:
-        require_cluster(cluster)
-    found, wanted = require_splits(source, only)
-    dest = Path(os.path.realpath(dest))
+    if request.cluster is not None:
+        require_cluster(request.cluster)
+    found, wanted = require_splits(request.source, request.only)
+    dest = Path(os.path.realpath(request.dest))
     _require_apart(dest, layout, wanted)
-    texts, folder = _beside(source, layout, synset_text, annotations)
+    texts, folder = _beside(request, layout)
     labels, is_ilsvrc = _numbering(found, wanted)
-    fingerprint = _fingerprint(layout, wanted, labels, texts, folder, cancel)
+    states = _states(wanted, cancel)
+    fingerprint = _fingerprint(layout, states, labels, texts, folder)
     work = Work(dest, layout, [each.split for each in wanted])
     with work.locked(progress, cancel), os_errors(f"convert into {dest.name}"):
         plan = work.plan(fingerprint)
         if plan is None or not publishing.is_published(work):
-            if not overwrite and (plan is None or not publishing.is_begun(work)):
+            if not request.overwrite and (plan is None or not publishing.is_begun(work)):
                 work.require_free_names()
             try:
                 if plan is None:
@@ -90,9 +78,15 @@ def convert_imagenet(
                         )
                         for each in wanted
                     }
-                    plan = Plan(fingerprint, to, splits, texts, str(folder) if folder else None)
+                    beside = str(folder) if folder else None
+                    plan = Plan(fingerprint, layout.name, splits, texts, beside)
                     plan.save(work.folder)
-                _make_parts(work, plan, skip_bad, workers, cluster, progress, cancel)
+                _make_parts(work, plan, request, progress, cancel)
+                if _states(wanted, cancel) != states:
+                    raise TemporaryError(
+                        f"{request.source} changed while it was read",
+                        hint="run the same command again once nobody writes to it",
+                    )
                 publishing.publish(work)
             except BaseException:
                 work.remove_if_useless()
@@ -144,16 +138,15 @@ def _require_apart(dest: Path, layout: Layout, wanted: Sequence[SplitSource]) ->
             )
 
 
-def _beside(
-    source: Path, layout: Layout, synset_text: Path | None, annotations: Path | None
-) -> tuple[dict[str, str], Path | None]:
+def _beside(request: ImagenetRequest, layout: Layout) -> tuple[dict[str, str], Path | None]:
     """Words by synset, and the folder of annotations, for a layout that has them."""
     if not layout.has_boxes:
         return {}, None
-    if synset_text is not None and not synset_text.is_file():
-        raise NotFoundError(f"there is no {synset_text}", hint="name another: --synset-text FILE")
-    words = synset_text or find_texts(source)
-    folder = find_annotations(source, annotations)
+    named = request.synset_text
+    if named is not None and not named.is_file():
+        raise NotFoundError(f"there is no {named}", hint="name another: --synset-text FILE")
+    words = named or find_texts(request.source)
+    folder = find_annotations(request.source, request.annotations)
     return read_texts(words) if words else {}, folder.resolve() if folder else None
 
 
@@ -167,16 +160,19 @@ def _numbering(
     return numbering(wanted)
 
 
+def _states(wanted: Sequence[SplitSource], cancel: CancelToken) -> dict[str, str]:
+    with os_errors("look at ImageNet"):
+        return {each.split: state_of(each, cancel=cancel) for each in wanted}
+
+
 def _fingerprint(
     layout: Layout,
-    wanted: Sequence[SplitSource],
+    states: Mapping[str, str],
     labels: Mapping[str, int],
     texts: Mapping[str, str],
     annotations: Path | None,
-    cancel: CancelToken,
 ) -> str:
     changed = annotations.stat().st_mtime_ns if annotations else None
-    states = {each.split: state_of(each, cancel=cancel) for each in wanted}
     made_from = [_FORM, layout.name, states, labels, texts, [str(annotations), changed]]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -184,9 +180,7 @@ def _fingerprint(
 def _make_parts(
     work: Work,
     plan: Plan,
-    skip_bad: bool,
-    workers: int | None,
-    cluster: str | None,
+    request: ImagenetRequest,
     progress: Progress,
     cancel: CancelToken,
 ) -> None:
@@ -198,7 +192,7 @@ def _make_parts(
     )
     work.remove_unfinished()
     one_by_one = publishing.is_one_by_one(work)
-    kept = work.finished(progress, cancel, skip_bad=skip_bad, in_dest=one_by_one)
+    kept = work.finished(progress, cancel, skip_bad=request.skip_bad, in_dest=one_by_one)
     tasks = [task for task in _tasks(work.layout, plan) if task[:2] not in kept]
     left_bytes = payload_bytes - sum(made.source_bytes for made in kept.values())
     left = count - sum(made.images + len(made.skipped) for made in kept.values())
@@ -211,15 +205,15 @@ def _make_parts(
     setup = {
         "folder": str(work.folder),
         "fingerprint": plan.fingerprint,
-        "skip_bad": skip_bad,
+        "skip_bad": request.skip_bad,
     }
-    at_once = workers or (len(tasks) if cluster else os.cpu_count() or 1)
+    at_once = request.workers or (len(tasks) if request.cluster else os.cpu_count() or 1)
     running = run_tasks(
         _TASK,
         setup,
         tasks,
         workers=at_once,
-        cluster=cluster,
+        cluster=request.cluster,
         is_long=left_bytes > LONG_WORK_BYTES,
         label=lambda task: f"shard {task[1]} of {task[0]}",
         progress=progress,

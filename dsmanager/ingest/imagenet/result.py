@@ -40,6 +40,8 @@ class ImagenetResult:
     boxed_images: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    was_converted: bool = False
+    """It was there, and nothing was done."""
 
 
 def result_of(

@@ -8,6 +8,7 @@ become DEST is ``publishing.py``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -118,12 +119,15 @@ class Work:
     def recording(self) -> Iterator[Callable[[Shard, Made], None]]:
         """Gives a function that notes a finished part.
 
-        What a power cut leaves of a note or of a part is found out by the next run.
+        What a power cut or a full disk leaves of a note or of a part is found out by the next run.
         """
         with open(self.folder / _JOURNAL, "ab", buffering=0) as journal:
 
             def record(shard: Shard, made: Made) -> None:
-                journal.write(json.dumps([*shard, asdict(made)]).encode() + b"\n")
+                line = json.dumps([*shard, asdict(made)]).encode()
+                line = b"\n" + line + b"\n"  # what is before may have been cut off
+                if journal.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
             yield record
 

@@ -33,6 +33,7 @@ from dsmanager.ingest.tars.shards import plan_shards, shard_name
 from dsmanager.ingest.tars.specs import Specs, merged
 from dsmanager.locks import locked
 from dsmanager.parallel import run_tasks
+from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.settings import Settings
 from dsmanager.text import plain
@@ -81,9 +82,12 @@ def convert_tars(
     destination holds something else, VerificationError for a tar or record that is damaged,
     UsageError for what cannot be done.
     """
+    if cluster is not None:
+        require_cluster(cluster)
     progress.start_phase("look")
     sources = locate(request.urls(), settings, ais=ais, cancel=cancel)
     dest = request.dest
+    _require_apart(dest, sources)
     with (
         os_errors(f"write {dest.name}"),
         locked(
@@ -123,6 +127,16 @@ def _finished(request: TarsRequest, fingerprint: str) -> TarsResult | None:
         size_bytes=sum(sizes.values()),
         was_converted=True,
     )
+
+
+def _require_apart(dest: Path, sources: Sequence[Source]) -> None:
+    """Raises UsageError where a source lies in what would be replaced."""
+    for source in sources:
+        if "://" not in source.url and Path(os.path.realpath(source.url)).is_relative_to(dest):
+            raise UsageError(
+                f"{plain(str(dest))} is where {plain(source.name)} is read from",
+                hint="name another folder for the shards: dsmanager convert SRC OUT",
+            )
 
 
 def _require_room(dest: Path, overwrite: bool) -> None:

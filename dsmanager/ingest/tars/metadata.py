@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsmanager.archives.paths import check_path
 from dsmanager.built import DATASET_INFO, FEATURES
 from dsmanager.files import read_at_most
 from dsmanager.ingest.tars.request import TarsRequest
@@ -74,15 +75,17 @@ def read_index(folder: Path) -> dict[str, Any] | None:
         value = json.loads(read_at_most(folder / INDEX, _MAX_BYTES))
         known = value["schema"] == _SCHEMA and isinstance(value["fingerprint"], str)
         named = all(
-            isinstance(shard["file"], str)
-            and "/" not in shard["file"]
-            and isinstance(shard["bytes"], int)
+            "/" not in check_path(shard["file"]) and _is_count(shard["bytes"])
             for shard in value["shards"]
         )
-        ok = known and named and isinstance(value["records"], int)
+        ok = known and named and _is_count(value["records"])
         return value if ok and isinstance(value["sources"], list) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _write(path: Path, value: Any) -> None:

@@ -81,9 +81,11 @@ class TarsRequest:
     def urls(self) -> list[str]:
         """Every source that is meant, in order. Raises UsageError for one that is meant twice."""
         urls = [url for template in self.templates for url in expand(template)]
-        if len(set(urls)) < len(urls):
-            twice = next(url for index, url in enumerate(urls) if url in urls[:index])
-            raise _refused(f"{plain(twice)} is named twice", "'train-{0..7}.tar.gz'")
+        seen: set[str] = set()
+        for url in urls:
+            if url in seen:
+                raise _refused(f"{plain(url)} is named twice", "'train-{0..7}.tar.gz'")
+            seen.add(url)
         return urls
 
     def fingerprint(self, sources: Sequence[Source]) -> str:

@@ -7,9 +7,11 @@ that tasks carry only numbers; framed records are copied as they are.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +76,17 @@ def plan_shards(
     if layout.shuffle is not None:
         records = records[np.argsort(np.concatenate(columns[3]), kind="stable")]
     bounds = _bounds(layout, records["length"], [part.records for part in parts])
-    with os_errors("write the plan"), open(plan, "wb") as file:
-        np.save(file, records)
+    _save(plan, records)
     framing = np.uint64(FRAMING_BYTES)
     return bounds, [int((records["length"][a:b] - framing).sum()) for a, b in bounds]
+
+
+def _save(path: Path, records: Any) -> None:
+    """As ``np.save``, which does not say why where the disk is full."""
+    header = np.lib.format.header_data_from_array_1_0(records)
+    with os_errors("write the plan"), open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(records.view(np.uint8))
 
 
 _RECORD = np.dtype([("part", np.uint32), ("offset", np.uint64), ("length", np.uint64)])
@@ -216,7 +225,15 @@ def _write_array_record(
             "writing ArrayRecord files needs the array_record package",
             hint="it exists for Linux: pip install array_record",
         ) from error
-    writer = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")
+    with _array_record_errors():
+        writer = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")
+        _write_payloads(writer, records, data, progress, cancel)
+        writer.close()
+
+
+def _write_payloads(
+    writer: Any, records: Any, data: _Data, progress: Progress, cancel: CancelToken
+) -> None:
     for part, offset, length in zip(
         records["part"].tolist(),
         records["offset"].tolist(),
@@ -235,4 +252,17 @@ def _write_array_record(
         writer.write(record)
         progress.add_items()
         progress.add_bytes(length)
-    writer.close()
+
+
+@contextmanager
+def _array_record_errors() -> Iterator[None]:
+    """The writer says what the system said, and with it what it was doing, as one text."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        code = next((code for code in codes if os.strerror(code) in text), None)
+        if code is not None:
+            raise OSError(code, os.strerror(code)) from error
+        raise DsmanagerError(f"could not write a shard: {text[:200]}") from error

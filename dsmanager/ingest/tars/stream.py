@@ -78,6 +78,8 @@ class FileStream:
     def take(self, count: int) -> bytes:
         start = self._at - self._window_at
         if count > _WINDOW_BYTES:
+            if self._at + count > self._size_bytes:  # before there is room for what is not there
+                raise _cut_off(self._size_bytes)
             content = self._read(count)
         else:
             if not 0 <= start <= len(self._window) - count:
@@ -241,10 +243,10 @@ def _number(field: bytes, what: str) -> int:
 def _pax_records(content: bytes) -> dict[bytes, bytes]:
     """The records of a PAX header by key; the last of a key counts."""
     records = {}
-    at = 0
-    while at < len(content.rstrip(b"\0")):
-        digits = content[at : at + 8].partition(b" ")[0]
-        if not digits.isdigit() or not 0 < int(digits) <= len(content) - at:
+    at, end = 0, len(content.rstrip(b"\0"))
+    while at < end:
+        digits, space, _ = content[at : at + 8].partition(b" ")
+        if not space or not digits.isdigit() or not 0 < int(digits) <= len(content) - at:
             raise MalformedError("a PAX header is damaged")
         record = content[at : at + int(digits)]
         key, equals, value = record[len(digits) + 1 : -1].partition(b"=")

@@ -16,7 +16,7 @@ from typing import Any
 
 from dsmanager.archives.paths import MalformedError
 from dsmanager.archives.reading import tar_chunks
-from dsmanager.errors import VerificationError, os_errors
+from dsmanager.errors import VerificationError, from_os_error, os_errors
 from dsmanager.files import remove_path
 from dsmanager.ingest.ahead import ahead
 from dsmanager.ingest.sources import Source, opened_file, raw_chunks
@@ -34,6 +34,7 @@ __all__ = ["INCOMPLETE", "convert_tar", "tar_records"]
 INCOMPLETE = "incomplete records"
 _NO_BOUND = 1 << 62
 _MAX_RECORD_BYTES = 2**31 - 1
+_MAX_XZ_BYTES = 256 << 20
 _GZIP, _ZSTD, _BZIP, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00"
 
 
@@ -62,6 +63,8 @@ def convert_tar(
         ):
             progress.add_items(run.add(record))
         return run.finish(task["fingerprint"]).to_json()
+    except OSError as error:  # the sources' are dsmanager's own by then
+        raise from_os_error(error, "write a part") from error
     finally:
         writer.close()
 
@@ -169,11 +172,16 @@ def _unpacked(raw: Generator[bytes]) -> Generator[bytes]:
         elif start.startswith(_BZIP):
             yield from _streams(whole, bz2.BZ2Decompressor, "bzip2")
         elif start.startswith(_XZ):
-            yield from _streams(whole, lzma.LZMADecompressor, "xz")
+            yield from _streams(whole, _xz_decompressor, "xz")
         else:
             yield from whole
     finally:
         raw.close()
+
+
+def _xz_decompressor() -> lzma.LZMADecompressor:
+    """A header names how much memory it takes; ``xz -9`` asks for 65 MiB."""
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_BYTES)
 
 
 def _streams(raw: Iterator[bytes], make: Any, what: str) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.ingest.imagenet.result import ImagenetResult
 from dsmanager.progress import CancelToken, Progress
 
@@ -116,9 +117,8 @@ Convert = Callable[..., ImagenetResult]
 @pytest.fixture
 def convert() -> Convert:
     def run(source: Path, dest: Path, to: str = "tpu", **options: Any) -> ImagenetResult:
-        return convert_imagenet(
-            source, dest, to=to, progress=Progress(), cancel=CancelToken(), **options
-        )
+        request = ImagenetRequest(source=source, dest=dest, to=to, **options)
+        return convert_imagenet(request, progress=Progress(), cancel=CancelToken())
 
     return run
 

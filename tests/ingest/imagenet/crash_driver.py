@@ -21,6 +21,7 @@ from typing import Any
 
 from dsmanager.errors import AlreadyExistsError
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link"}
@@ -36,7 +37,8 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def convert(tars: Path, dest: Path, to: str, **options: Any) -> None:
-    convert_imagenet(tars, dest, to=to, progress=Progress(), cancel=CancelToken(), **options)
+    request = ImagenetRequest(source=tars, dest=dest, to=to, **options)
+    convert_imagenet(request, progress=Progress(), cancel=CancelToken())
 
 
 def prepare(scenario: str, tars: Path, dest: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from dsmanager.errors import (
     DsmanagerError,
     NoSpaceError,
     NotFoundError,
+    TemporaryError,
     UsageError,
     VerificationError,
 )
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
@@ -221,6 +224,29 @@ def test_a_validation_image_without_a_label_is_named(tmp_path: Path, convert: Co
             convert(source, tmp_path / "out", only="val")
 
 
+def test_images_in_no_folder_of_a_synset_are_named(tmp_path: Path, convert: Convert) -> None:
+    source = small().write_tree(tmp_path / "in")
+    loose = source / "train" / "loose.JPEG"
+    loose.write_bytes(photo(1))
+    with pytest.raises(VerificationError, match=r"train holds folders of .* such as 'loose.JPEG'"):
+        convert(source, tmp_path / "out")
+    shutil.rmtree(source / "train" / SYNSETS[0])
+    with pytest.raises(VerificationError, match=r"training image 'loose.JPEG' is not known"):
+        convert(source, tmp_path / "out")
+    assert len(convert(source, tmp_path / "out", only="val").splits) == 1
+    (source / "val" / SYNSETS[1]).mkdir()
+    (source / "val" / SYNSETS[1] / "a.JPEG").write_bytes(photo(2))
+    with pytest.raises(VerificationError, match="val holds folders of synsets and images beside"):
+        convert(source, tmp_path / "other", only="val")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_tar_of_no_synset_is_named(tmp_path: Path, convert: Convert) -> None:
+    tar_of(tmp_path / "ILSVRC2012_img_train.tar", {".tar": tar_bytes({"a.JPEG": photo(1)})})
+    with pytest.raises(VerificationError, match=r"holds '.tar', which is no tar of one synset"):
+        convert(tmp_path, tmp_path / "out", only="train")
+
+
 BAD = {
     "empty": b"",
     "text": b"this is no image",
@@ -290,24 +316,66 @@ def test_a_source_that_changes_begins_anew(tmp_path: Path, convert: Convert) -> 
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
+class AtAnImage(Progress):
+    """Does something once, when so many images are converted."""
+
+    def __init__(self, count: int, action: Callable[[], None]) -> None:
+        super().__init__()
+        self._count, self._action = count, action
+
+    def add_items(self, count: int = 1) -> None:
+        super().add_items(count)
+        now = self.snapshot()
+        if now.phase == "convert" and now.items_done == self._count:
+            self._action()
+
+
+def test_a_source_that_changes_while_it_is_read_is_an_error(
+    tmp_path: Path, convert: Convert
+) -> None:
+    """Of the same length, so that nothing else would tell."""
+    source = small(20).write_tars(tmp_path / "in")
+    val = source / "ILSVRC2012_img_val.tar"
+
+    def change() -> None:
+        other = small()
+        other.validation["ILSVRC2012_val_00000001.JPEG"] = photo(9)[:-9] + b"123456\xff\xd9\0"
+        other.write_tars(tmp_path / "other")
+        shutil.copy(tmp_path / "other" / val.name, val)
+
+    request = ImagenetRequest(source=source, dest=tmp_path / "out", to="tpu", workers=1)
+    with pytest.raises(TemporaryError, match=r"in changed while it was read"):
+        convert_imagenet(request, progress=AtAnImage(5, change), cancel=CancelToken())
+    assert not (tmp_path / "out").exists()
+    convert(source, tmp_path / "out")
+    convert(source, tmp_path / "fresh")
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_tar_that_becomes_shorter_while_it_is_read_is_named(
+    tmp_path: Path, convert: Convert
+) -> None:
+    source = small(20).write_tars(tmp_path / "in")
+    train = source / "ILSVRC2012_img_train.tar"
+    whole = train.read_bytes()
+    request = ImagenetRequest(source=source, dest=tmp_path / "out", to="tpu", workers=1)
+    progress = AtAnImage(5, lambda: os.truncate(train, 2000))
+    with pytest.raises(VerificationError, match=r"n01440764_\d+\.JPEG has \d+ bytes, and had"):
+        convert_imagenet(request, progress=progress, cancel=CancelToken())
+    assert not (tmp_path / "out").exists()
+    train.write_bytes(whole)
+    assert convert(source, tmp_path / "out").splits["train"].images == 20
+
+
 def test_cancelling_stops_and_the_next_run_goes_on(tmp_path: Path, convert: Convert) -> None:
     source = small(50).write_tars(tmp_path / "in")
     cancel = CancelToken()
-
-    class CancelledInTheMiddle(Progress):
-        def add_items(self, count: int = 1) -> None:
-            super().add_items(count)
-            now = self.snapshot()
-            if now.phase == "convert" and now.items_done == 20:
-                cancel.cancel()
-
+    request = ImagenetRequest(source=source, dest=tmp_path / "out", to="tpu")
     with pytest.raises(CancelledError):
-        convert_imagenet(
-            source, tmp_path / "out", to="tpu", progress=CancelledInTheMiddle(), cancel=cancel
-        )
+        convert_imagenet(request, progress=AtAnImage(20, cancel.cancel), cancel=cancel)
     assert not (tmp_path / "out").exists()
     progress = Progress()
-    convert_imagenet(source, tmp_path / "out", to="tpu", progress=progress, cancel=CancelToken())
+    convert_imagenet(request, progress=progress, cancel=CancelToken())
     now = progress.snapshot()
     assert (now.items_done, now.items_total) == (51, 51)
     assert now.bytes_done == now.bytes_total

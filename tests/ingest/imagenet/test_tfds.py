@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
+from dsmanager.errors import AlreadyExistsError, NotFoundError, UsageError, VerificationError
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.ingest.imagenet.result import ImagenetResult
 from dsmanager.library.imagenet import convert_imagenet
 from dsmanager.progress import CancelToken, Progress
@@ -22,12 +23,9 @@ from .conftest import SYNSETS, Ilsvrc, photo
 def convert(source: Path, dest: Path, state: Path, **options: Any) -> ImagenetResult:
     return convert_imagenet(
         replace(Settings.load(), state_dir=state),
-        source,
-        dest,
-        to="tfds",
+        ImagenetRequest(source=source, dest=dest, to="tfds", **options),
         progress=Progress(),
         cancel=CancelToken(),
-        **options,
     )
 
 
@@ -37,6 +35,22 @@ def names_in(folder: Path) -> set[str]:
         for path in folder.glob("*.tfrecord-*")
         for record in read_records(path)
     }
+
+
+def test_training_images_of_no_synset_are_an_error_and_get_no_label(tmp_path: Path) -> None:
+    (tmp_path / "in" / "train").mkdir(parents=True)
+    (tmp_path / "in" / "train" / "loose.JPEG").write_bytes(photo(1))
+    with pytest.raises(VerificationError, match=r"training image 'loose.JPEG' is not known"):
+        convert(tmp_path / "in", tmp_path / "data", tmp_path / "state", only="train")
+
+
+def test_a_data_dir_in_a_tree_of_images_is_refused(ilsvrc: Ilsvrc, tmp_path: Path) -> None:
+    """It would be taken for a synset ever after."""
+    source = ilsvrc.write_tree(tmp_path / "in")
+    for dest in (source / "train", source / "train" / "n01440764" / "data", source / "val"):
+        with pytest.raises(UsageError, match="split is read from"):
+            convert(source, dest, tmp_path / "state")
+    assert sorted(path.name for path in (source / "train").iterdir()) == sorted(SYNSETS)
 
 
 def test_one_half_and_then_both(tars: Path, ilsvrc: Ilsvrc, tmp_path: Path) -> None:
@@ -55,7 +69,10 @@ def test_one_half_and_then_both(tars: Path, ilsvrc: Ilsvrc, tmp_path: Path) -> N
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("--overwrite")
     assert set(convert(tars, dest, state, overwrite=True).splits) == {"train", "validation"}
-    assert "nothing was done" in convert(tars, dest, state).notes[-1]
+    assert not result.was_converted
+    again = convert(tars, dest, state)
+    assert again.was_converted
+    assert "nothing was done" in again.notes[-1]
 
 
 def test_a_bad_image_is_named_or_left_out(tmp_path: Path) -> None:

@@ -55,6 +55,22 @@ def test_a_bad_image_by_exit_code_and_name(tmp_path: Path) -> None:
     assert "left out: bad.JPEG: it has no JPEG header" in said
 
 
+def test_paths_of_options_are_found_as_those_of_arguments_are(
+    tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves the ~ in --option=~/file alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "words.txt").write_text("".join(f"{synset} words\n" for synset in SYNSETS))
+    (tmp_path / "boxes").mkdir()
+    wanted = (str(tars), "~/out", "--to", "slim", "--only", "train")
+    options = ("--synset-text=~/words.txt", "--annotations=~/boxes")
+    code, envelope, said = run(tmp_path, *wanted, *options)
+    assert code == 0, said
+    (row,) = envelope["data"]
+    assert row["warnings"] == [f"no image has an annotation in {tmp_path / 'boxes'}"]
+    assert len(contents(tmp_path / "out")) == 1024
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -64,10 +80,24 @@ def test_a_bad_image_by_exit_code_and_name(tmp_path: Path) -> None:
         (("in", "out", "--to", "tfds", "--shards", "4"), 2),
         (("in", "out", "--only", "train"), 2),
         (("in", "out", "--to", "tpu", "--only", "test"), 2),
+        (("in", "out", "--to", "imagenet"), 2),
+        (("nowhere", "out", "--to", "tpu"), 6),
+        (("~nobody-of-this-name/in", "out", "--to", "tpu"), 6),
+        (("file", "out", "--to", "tpu"), 6),
+        (("in", "file", "--to", "tpu", "--overwrite"), 2),
+        (("in", "file", "--to", "slim"), 2),
+        (("in", "file", "--to", "tfds"), 2),
+        (("in",), 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_what_cannot_be_asked_for(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    assert run(tmp_path, *arguments)[0] == code
+    (tmp_path / "file").write_text("mine")
+    found, envelope, _ = run(tmp_path, *arguments)
+    assert found == code
+    (error,) = envelope["errors"]
+    assert error["message"]
+    assert error["hint"]
     assert not (tmp_path / "out").exists()
+    assert (tmp_path / "file").read_text() == "mine"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dsmanager.errors import AlreadyExistsError, DsmanagerError
+from dsmanager.errors import AlreadyExistsError, DsmanagerError, VerificationError
 from dsmanager.ingest.imagenet.convert import convert_imagenet
+from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
 
-from .conftest import Convert, contents
+from .conftest import SYNSETS, Convert, Ilsvrc, contents, photo
 
 
 @pytest.mark.parametrize("to", ["tpu", "slim"])
@@ -31,10 +32,27 @@ def test_a_folder_whose_parent_may_not_be_written_holds_its_own_work(
             super().add_items(count)
             seen.update(os.listdir(dest.parent), os.listdir(dest))
 
-    convert_imagenet(tars, dest, to=to, progress=Watching(), cancel=CancelToken())  # type: ignore[arg-type]
+    request = ImagenetRequest(source=tars, dest=dest, to=to)
+    convert_imagenet(request, progress=Watching(), cancel=CancelToken())
     assert "dest" in seen
     assert all(name == "dest" or name.startswith(".convert.") for name in seen)
     assert contents(dest) == contents(tmp_path / "beside")
+
+
+def test_a_note_that_a_full_disk_cut_off_does_not_take_the_next_one_with_it(
+    tmp_path: Path, convert: Convert
+) -> None:
+    made = Ilsvrc({SYNSETS[0]: {f"{number}.JPEG": photo(number) for number in range(5)}})
+    made.train[SYNSETS[0]]["bad.JPEG"] = b"bad"
+    source = made.write_tars(tmp_path / "in")
+    options = {"only": "train", "workers": 1}
+    with pytest.raises(VerificationError):
+        convert(source, tmp_path / "out", **options)
+    (journal,) = tmp_path.glob(".out.*/journal")
+    os.truncate(journal, journal.stat().st_size - 20)
+    result = convert(source, tmp_path / "out", skip_bad=True, **options)
+    assert result.splits["train"].images == 5
+    assert list(result.skipped) == ["bad.JPEG"]
 
 
 def test_of_two_at_once_one_waits_and_is_told(
@@ -51,11 +69,11 @@ def test_of_two_at_once_one_waits_and_is_told(
 
     errors: list[DsmanagerError] = []
 
+    request = ImagenetRequest(source=tars, dest=tmp_path / "out", to="tpu")
+
     def convert(progress: Progress) -> None:
         try:
-            convert_imagenet(
-                tars, tmp_path / "out", to="tpu", progress=progress, cancel=CancelToken()
-            )
+            convert_imagenet(request, progress=progress, cancel=CancelToken())
         except DsmanagerError as error:
             errors.append(error)
 

@@ -112,6 +112,20 @@ def test_what_is_done_is_not_done_again_and_nothing_is_replaced_unasked(
         convert(TEMPLATE, dest="file", overwrite=True)
 
 
+@pytest.mark.parametrize("dest", [".", "deep", "deep/../deep", "link"])
+def test_originals_are_never_replaced(convert, tars: Path, dest: str) -> None:
+    """What is asked to be overwritten is what was converted before, not what is converted now."""
+    source = tars / "deep" / "er" / "own-0.tar"
+    source.parent.mkdir(parents=True)
+    write_tar(source, photos(0, 2))
+    (tars / "link").symlink_to(tars / "deep")
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match=r"is where own-0.tar is read from"):
+        convert(str(source), dest=dest, overwrite=True)
+    assert source.read_bytes() == before
+    assert convert(str(source), dest="deep/out").records == 2
+
+
 def test_missing_tars_are_named_and_nothing_is_visible(convert, tars: Path) -> None:
     with pytest.raises(NotFoundError, match=r"2 of 7 sources are not there: .*train-5.*train-6"):
         convert("train-{0..6}.tar")

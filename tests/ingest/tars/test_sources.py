@@ -13,6 +13,7 @@ from harness.tars import photos, tree_bytes, write_tar
 
 from dsmanager.errors import (
     CredentialsError,
+    DsmanagerError,
     NotFoundError,
     TemporaryError,
     UsageError,
@@ -85,6 +86,26 @@ def test_an_object_that_changes_meanwhile_is_an_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["t.tar", "t.tar.gz"])
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    convert, tmp_path: Path, name: str
+) -> None:
+    """What was read of it before is not put together with what was read after."""
+    path = write_tar(tmp_path / name, photos(0, 30), "gz" if name.endswith("gz") else "")
+
+    class Changing(Progress):
+        def add_items(self, count: int = 1) -> None:
+            super().add_items(count)
+            write_tar(path, photos(5, 30), "gz" if name.endswith("gz") else "")
+
+    with pytest.raises(TemporaryError, match=rf"{name} changed since the conversion began"):
+        convert(name, progress=Changing())
+    assert not (tmp_path / "out").exists()
+    convert(name)
+    convert(name, dest="fresh")
+    assert shards(tmp_path / "out") == shards(tmp_path / "fresh")
+
+
 def test_a_server_in_trouble_is_asked_again(convert, tars, server) -> None:
     server.objects = {"/t.tar.gz": tars[NAMES[0]]}
     server.fails = [503, 429]
@@ -99,10 +120,13 @@ def test_what_a_server_says_decides_the_error(
     server.fails = [403]
     with pytest.raises(CredentialsError, match="may not be read"):
         convert(f"{server.url}/train-0.tar")
+    for url in ("http://[/t.tar", "http://a..b/t.tar"):
+        with pytest.raises(DsmanagerError, match="is no URL"):
+            convert(url)
     with pytest.raises(UsageError, match="nothing reads gopher"):
         convert("gopher://host/train-0.tar")
     monkeypatch.setattr(web, "PATIENCE_S", 0.5)
-    with pytest.raises(TemporaryError, match="cannot be reached") as caught:
+    with pytest.raises(TemporaryError, match=r"cannot be reached: .*refused$") as caught:
         convert("http://user:secret@127.0.0.1:9/t.tar")
     assert "secret" not in str(caught.value)
     assert not list(tmp_path.iterdir())

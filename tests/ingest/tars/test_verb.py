@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from harness.goodness import one_clear_line
 from harness.machine import Machine, new_machine
 from harness.tars import photos, write_tar
 
@@ -40,13 +41,24 @@ def test_a_conversion_into_the_data_dir_is_a_dataset_like_any_other(machine: Mac
         (("val-0.tar",), 2, "a source and a destination"),
         (("val-0.tar", "out", "--to", "csv"), 2, "nothing to convert to"),
         (("val-{0..2}.tar", "out"), 6, "val-2.tar is not there"),
-        (("val-0.tar", "."), 7, "--overwrite"),
+        (("val-0.tar", "full"), 7, "--overwrite"),
+        (("val-0.tar", "full/file"), 2, "is no folder"),
+        (("val-0.tar", ".", "--overwrite"), 2, "is where val-0.tar is read from"),
+        (("full", "out"), 2, "convert DIR OUT --to tpu"),
+        (("full/file", "out"), 4, "this is no tar"),
+        (("val-0.tar", "out", "--only", "train"), 2, "no meaning with --to tfrecord"),
+        (("val-0.tar", "out", "--cluster", "scheduler"), 2, "no address"),
         (("val-0.tar", "out", "--cluster", "tcp://127.0.0.1:1", "--workers", "0"), 2, "workers"),
     ],
 )
 def test_what_goes_wrong_has_its_exit_code(machine: Machine, arguments, code, said) -> None:
+    (machine.root / "full").mkdir()
+    (machine.root / "full" / "file").write_text("mine" * 200)
     done = machine.run("convert", *arguments, code=code)
     assert said in done.stderr
+    assert one_clear_line(code, done.stderr) == []
+    assert (machine.root / "full" / "file").read_text() == "mine" * 200
+    assert (machine.root / "val-0.tar").exists()
     assert not (machine.root / "out").exists()
 
 
