@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import re
-import secrets
 import shutil
 import sys
 import threading
@@ -79,9 +78,14 @@ def read_at_most(path: str | os.PathLike[str], limit_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def _token() -> str:
+    """As ``secrets`` makes them, whose import takes longer than many a command."""
+    return os.urandom(4).hex()
+
+
 def temporary_path(final: Path) -> Path:
     """A fresh temporary name for ``final``, in the same folder."""
-    return final.with_name(f".{final.name}.{secrets.token_hex(4)}{_SUFFIX}")
+    return final.with_name(f".{final.name}.{_token()}{_SUFFIX}")
 
 
 def is_temporary_name(name: str) -> bool:
@@ -169,7 +173,7 @@ def move_tree_into_place(tree: Path, final: Path) -> None:
         fsync_folder(final.parent)
         remove_path(tree)
         return
-    old = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old{_SUFFIX}")
+    old = final.with_name(f".{final.name}.{_token()}.old{_SUFFIX}")
     os.rename(final, old)
     try:
         os.rename(tree, final)

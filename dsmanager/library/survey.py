@@ -48,9 +48,8 @@ def survey(
 ) -> Survey:
     """Looks everywhere. An unreachable remote becomes an error of the survey.
 
-    ``connect`` gives the remote, None when there is none to look at. The remote is asked beside
-    the look at the disk, which needs about as long. Raises one of our errors when the data dir
-    itself cannot be read.
+    ``connect`` gives the remote, None when there is none to look at. Raises one of our errors when
+    the data dir itself cannot be read.
     """
     errors: list[DsmanagerError] = []
     listing = _Listing(connect, manifest, looks.memory) if connect is not None else None
@@ -70,15 +69,25 @@ def survey(
 
 
 class _Listing:
-    """The archives of a remote, asked for in a thread from the start on."""
+    """The archives of a remote, asked for in a thread while others look at the disk.
+
+    The client is made before that: it takes a while, but waits for nobody.
+    """
 
     def __init__(self, connect: Callable[[], Remote], manifest: Manifest, memory: Memory) -> None:
         self._found: dict[Ref, OnRemote] = {}
         self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        try:
+            remote = connect()
+            remote.get_ready()
+        except DsmanagerError as error:
+            self._error = error
+            return
 
         def ask() -> None:
             try:
-                self._found = remote_archives(connect(), manifest, memory)
+                self._found = remote_archives(remote, manifest, memory)
             except BaseException as error:
                 self._error = error
 
@@ -86,8 +95,9 @@ class _Listing:
         self._thread.start()
 
     def result(self) -> dict[Ref, OnRemote]:
-        """Waits; raises what the asking raised."""
-        self._thread.join()
+        """Waits; raises what connecting or asking raised."""
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         return self._found

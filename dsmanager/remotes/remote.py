@@ -69,6 +69,11 @@ class Remote:
         """The botocore clients behind it, for ``remote check`` and clean-up."""
         return self._clients
 
+    def get_ready(self) -> None:
+        """Reads credentials and makes the client for questions, which the first would do."""
+        with self._translated(self.config.url):
+            _ = self._clients.control
+
     def key_of(self, name: str) -> str:
         return f"{self.config.prefix}/{name}" if self.config.prefix else name
 
