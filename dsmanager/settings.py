@@ -90,6 +90,14 @@ class RemoteConfig:
         _, slash, path = self.url.removeprefix("s3://").partition("/")
         return path.strip("/") if slash else PREFIX_OF_BARE_BUCKET
 
+    def key_of(self, name: str) -> str:
+        """The key of an object below the prefix."""
+        return f"{self.prefix}/{name}" if self.prefix else name
+
+    def url_of(self, name: str) -> str:
+        """``s3://bucket/prefix/name``."""
+        return f"s3://{self.bucket}/{self.key_of(name)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

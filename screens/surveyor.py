@@ -25,7 +25,7 @@ from calendar import timegm
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsmanager.built import find_built
 from dsmanager.errors import DsmanagerError, from_os_error
@@ -39,8 +39,12 @@ from dsmanager.refs import Ref
 from dsmanager.screens.rows import Row, encoded
 from dsmanager.screens.snapshot import Snapshot, read_snapshot, snapshot_path, write_snapshot
 from dsmanager.screens.watch import Watch, mtime_ns
-from dsmanager.settings import Settings
+from dsmanager.settings import RemoteConfig, Settings
 from dsmanager.text import plain, redact
+
+if TYPE_CHECKING:
+    from dsmanager.remotes.quick import QuickRemote
+    from dsmanager.remotes.remote import Remote
 
 __all__ = ["Surveyor", "main"]
 
@@ -97,10 +101,8 @@ class Surveyor:
             if config is None:
                 return
             self._tell({"remote": {"name": config.name, "looking": True, "at": self._remote_at}})
-            from dsmanager.remotes.remote import Remote
-
             manifest = read_manifest(self._settings.manifest_path)
-            found = remote_archives(Remote(config), manifest, self._looks.memory)
+            found = remote_archives(_asked(config), manifest, self._looks.memory)
         except DsmanagerError as error:
             self._tell({"remote": {"looking": False, "at": self._remote_at, "error": told(error)}})
             return
@@ -185,6 +187,17 @@ class Surveyor:
             write_snapshot(
                 self._snapshot_path, Snapshot(list(now.values()), time.time(), self._remote_at)
             )
+
+
+def _asked(config: RemoteConfig) -> QuickRemote:
+    def connect() -> Remote:
+        from dsmanager.remotes.remote import Remote
+
+        return Remote(config)
+
+    from dsmanager.remotes.quick import QuickRemote
+
+    return QuickRemote(config, connect)
 
 
 def times(row: Presence) -> dict[str, float | None]:

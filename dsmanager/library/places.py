@@ -23,6 +23,7 @@ from dsmanager.refs import Ref
 from dsmanager.settings import Settings
 
 if TYPE_CHECKING:
+    from dsmanager.remotes.quick import QuickRemote
     from dsmanager.remotes.remote import Remote
 
 __all__ = ["LibraryPlaces"]
@@ -109,8 +110,12 @@ class LibraryPlaces:
     def survey(self, *, local_only: bool = False) -> Survey:
         """Presence of everything that is built, cached, remote or recorded."""
         asks = self.has_remote and not local_only
-        connect = (lambda: self.remote) if asks else None
-        return survey(self.settings, self.manifest, self.looks, connect)
+        return survey(self.settings, self.manifest, self.looks, self._asked if asks else None)
+
+    def _asked(self) -> QuickRemote:
+        from dsmanager.remotes.quick import QuickRemote
+
+        return QuickRemote(self.settings.require_remote(), lambda: self.remote)
 
     def cached_path(self, ref: Ref) -> Path:
         """The archive of ``ref`` in the cache. Raises NotFoundError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dsmanager.library.memory import Memory
 from dsmanager.library.presence import OnRemote
@@ -12,20 +12,30 @@ from dsmanager.manifest import Manifest
 from dsmanager.refs import Ref, parse_archive_name
 
 if TYPE_CHECKING:
-    from dsmanager.remotes.remote import Remote, RemoteObject
+    from dsmanager.remotes.objects import RemoteObject
+    from dsmanager.settings import RemoteConfig
 
-__all__ = ["place_of", "remote_archives"]
+__all__ = ["Asked", "place_of", "remote_archives"]
 
 _MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each,
-_HEADS_IN_A_ROW = 4  # so many at once,
+_HEADS_IN_A_ROW = 2  # so many at once,
 _HEADS_FOR_S = 0.02  # and no more of them once this much time has gone
 
 
-def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[Ref, OnRemote]:
+class Asked(Protocol):
+    """What is asked: a ``Remote``, or a ``QuickRemote``."""
+
+    config: RemoteConfig
+
+    def list(self) -> list[RemoteObject]: ...
+    def heads(self, names: Iterable[str]) -> dict[str, RemoteObject]: ...
+
+
+def remote_archives(remote: Asked, manifest: Manifest, memory: Memory) -> dict[Ref, OnRemote]:
     """Archives of the remote by ref, from one listing.
 
     A listing tells no sha256. Objects that were seen before are known by their ETag; of others
-    4 to 100 are asked for theirs, as time permits, one request each, and remembered.
+    2 to 100 are asked for theirs, as time permits, one request each, and remembered.
     """
     refs = {entry.archive: entry.ref for entry in manifest.entries.values()}
     objects = {}
@@ -37,7 +47,7 @@ def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[
     known = _sha256_of_objects(remote, objects.values(), memory)
     return {
         ref: OnRemote(
-            url=remote.url_of(found.name),
+            url=remote.config.url_of(found.name),
             name=found.name,
             size_bytes=found.size,
             sha256=known.get(found.name),
@@ -48,7 +58,7 @@ def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[
 
 
 def _sha256_of_objects(
-    remote: Remote, objects: Iterable[RemoteObject], memory: Memory
+    remote: Asked, objects: Iterable[RemoteObject], memory: Memory
 ) -> dict[str, str]:
     remembered = memory.objects()
     known: dict[str, str] = {}
@@ -72,6 +82,6 @@ def _sha256_of_objects(
     return {name: sha256 for name, sha256 in known.items() if sha256}
 
 
-def place_of(remote: Remote, name: str) -> str:
+def place_of(remote: Asked, name: str) -> str:
     """A key for what is remembered of an object: endpoint and URL."""
-    return f"{remote.config.endpoint_url or ''} {remote.url_of(name)}"
+    return f"{remote.config.endpoint_url or ''} {remote.config.url_of(name)}"

@@ -12,20 +12,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import DsmanagerError, from_os_error
 from dsmanager.library.looks import Looks, Record
 from dsmanager.library.memory import Fingerprint, Identity, Memory, identity_of
 from dsmanager.library.presence import Cached, OnRemote, Presence, joined
-from dsmanager.library.remote_listing import remote_archives
+from dsmanager.library.remote_listing import Asked, remote_archives
 from dsmanager.manifest import Entry, Manifest
 from dsmanager.refs import Ref, parse_archive_name
 from dsmanager.settings import Settings
-
-if TYPE_CHECKING:
-    from dsmanager.remotes.remote import Remote
 
 __all__ = ["Survey", "built_datasets", "cached_archives", "survey"]
 
@@ -44,7 +40,7 @@ def survey(
     settings: Settings,
     manifest: Manifest,
     looks: Looks,
-    connect: Callable[[], Remote] | None,
+    connect: Callable[[], Asked] | None,
 ) -> Survey:
     """Looks everywhere. An unreachable remote becomes an error of the survey.
 
@@ -69,25 +65,15 @@ def survey(
 
 
 class _Listing:
-    """The archives of a remote, asked for in a thread while others look at the disk.
+    """The archives of a remote, asked for in a thread while others look at the disk."""
 
-    The client is made before that: it takes a while, but waits for nobody.
-    """
-
-    def __init__(self, connect: Callable[[], Remote], manifest: Manifest, memory: Memory) -> None:
+    def __init__(self, connect: Callable[[], Asked], manifest: Manifest, memory: Memory) -> None:
         self._found: dict[Ref, OnRemote] = {}
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        try:
-            remote = connect()
-            remote.get_ready()
-        except DsmanagerError as error:
-            self._error = error
-            return
 
         def ask() -> None:
             try:
-                self._found = remote_archives(remote, manifest, memory)
+                self._found = remote_archives(connect(), manifest, memory)
             except BaseException as error:
                 self._error = error
 
@@ -95,9 +81,8 @@ class _Listing:
         self._thread.start()
 
     def result(self) -> dict[Ref, OnRemote]:
-        """Waits; raises what connecting or asking raised."""
-        if self._thread is not None:
-            self._thread.join()
+        """Waits; raises what the asking raised."""
+        self._thread.join()
         if self._error is not None:
             raise self._error
         return self._found

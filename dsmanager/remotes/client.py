@@ -28,6 +28,7 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from dsmanager.errors import CredentialsError
+from dsmanager.remotes.endpoint import endpoint_url_of, is_aws
 from dsmanager.remotes.failures import translated
 from dsmanager.remotes.listing import read_contents, without_contents
 
@@ -107,22 +108,12 @@ class Clients:
 
     @property
     def endpoint_url(self) -> str | None:
-        """The endpoint in use; None means AWS.
-
-        ``AWS_ENDPOINT_URL_S3`` and ``AWS_ENDPOINT_URL`` count for a remote that is only a URL: one
-        that is configured says itself where it is.
-        """
-        if self._config.endpoint_url or "://" not in self._config.name:
-            return self._config.endpoint_url
-        if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-            return None
-        named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return named or None
+        """The endpoint in use; None means AWS."""
+        return endpoint_url_of(self._config)
 
     @property
     def is_aws(self) -> bool:
-        host = urlsplit(self.endpoint_url or "").hostname
-        return host is None or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return is_aws(self.endpoint_url)
 
     def close(self) -> None:
         """Closes the connections; the next request opens new ones."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-__all__ = ["read_contents", "without_contents"]
+__all__ = ["contents_of", "read_contents", "text_of", "without_contents"]
 
 _READ = {"Key", "LastModified", "ETag", "Size"}
 
@@ -25,9 +25,8 @@ def without_contents(model: dict[str, Any]) -> None:
 def read_contents(
     response_dict: Mapping[str, Any], customized_response_dict: dict[str, Any], **_: object
 ) -> None:
-    """A handler of botocore's event ``before-parse.s3.ListObjectsV2``.
+    """A handler of botocore's event ``before-parse.s3.ListObjectsV2``; adds ``Contents``.
 
-    Adds ``Contents``: of each object its key, ETag and time as texts, and its size in bytes.
     An answer that is an error or no XML is left to botocore, which says so.
     """
     if response_dict["status_code"] != 200:
@@ -36,13 +35,22 @@ def read_contents(
         root = ElementTree.XML(response_dict["body"])
     except ElementTree.ParseError:
         return
-    contents = [
+    if contents := contents_of(root):
+        customized_response_dict["Contents"] = contents
+
+
+def contents_of(answer: ElementTree.Element) -> list[dict[str, str]]:
+    """Of each object of a page its ``Key``, ``Size``, ``ETag`` and ``LastModified``, as texts."""
+    return [
         {tag: each.text or "" for each in entry if (tag := _bare(each.tag)) in _READ}
-        for entry in root
+        for entry in answer
         if _bare(entry.tag) == "Contents"
     ]
-    if contents:
-        customized_response_dict["Contents"] = contents
+
+
+def text_of(answer: ElementTree.Element, tag: str) -> str | None:
+    """The text of an element right below the root; None where it is absent."""
+    return next((each.text or "" for each in answer if _bare(each.tag) == tag), None)
 
 
 def _bare(tag: str) -> str:

@@ -69,17 +69,12 @@ class Remote:
         """The botocore clients behind it, for ``remote check`` and clean-up."""
         return self._clients
 
-    def get_ready(self) -> None:
-        """Reads credentials and makes the client for questions, which the first would do."""
-        with self._translated(self.config.url):
-            _ = self._clients.control
-
     def key_of(self, name: str) -> str:
-        return f"{self.config.prefix}/{name}" if self.config.prefix else name
+        return self.config.key_of(name)
 
     def url_of(self, name: str) -> str:
         """``s3://bucket/prefix/name``."""
-        return f"s3://{self.config.bucket}/{self.key_of(name)}"
+        return self.config.url_of(name)
 
     def list(self) -> list[RemoteObject]:
         """Every object directly below the prefix, sorted by name, without metadata."""
