@@ -144,15 +144,20 @@ class BuiltDataset:
     @cached_property
     def files(self) -> dict[str, int]:
         """Size in bytes of every regular file of the folder, by name, sorted."""
-        sizes = {}
+        return {name: status.st_size for name, status in sorted(self.stats.items())}
+
+    @cached_property
+    def stats(self) -> dict[str, os.stat_result]:
+        """What the disk says of every regular file of the folder, by name."""
         try:
             with os.scandir(self.path) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+                return {
+                    entry.name: entry.stat(follow_symlinks=False)
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False)
+                }
         except OSError as error:
             raise self._damaged(f"the folder cannot be read: {error.strerror}") from error
-        return dict(sorted(sizes.items()))
 
     @property
     def size_bytes(self) -> int:

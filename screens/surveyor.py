@@ -102,7 +102,8 @@ class Surveyor:
                 return
             self._tell({"remote": {"name": config.name, "looking": True, "at": self._remote_at}})
             manifest = read_manifest(self._settings.manifest_path)
-            found = remote_archives(_asked(config), manifest, self._looks.memory)
+            with _asked(config) as asked:
+                found = remote_archives(asked, manifest, self._looks.memory)
         except DsmanagerError as error:
             self._tell({"remote": {"looking": False, "at": self._remote_at, "error": told(error)}})
             return

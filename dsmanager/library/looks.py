@@ -55,8 +55,8 @@ class Looks:
         """As :func:`~dsmanager.library.presence.built_presence`."""
         path = str(found.path)
         try:
-            files = found.files
-            infos = [os.stat(f"{path}/{name}") for name in (DATASET_INFO, FEATURES)]
+            files, stats = found.files, found.stats
+            infos = [stats.get(x) or os.stat(f"{path}/{x}") for x in (DATASET_INFO, FEATURES)]
         except (OSError, DsmanagerError):
             return built_presence(found)
         signature = _signature(infos, files)

@@ -132,7 +132,7 @@ class Memory:
         return sqlite3.connect(self._path, timeout=_BUSY_S)
 
 
-def identity_of(path: Path) -> Identity:
-    """What tells whether ``path`` is still the same file."""
-    status = os.stat(path)
+def identity_of(file: Path | os.stat_result) -> Identity:
+    """What tells whether it is still the same file."""
+    status = file if isinstance(file, os.stat_result) else os.stat(file)
     return (status.st_size, status.st_mtime_ns, status.st_ino & _MAX_INTEGER)

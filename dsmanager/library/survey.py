@@ -8,15 +8,17 @@ changed since (:mod:`dsmanager.library.looks`).
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import DsmanagerError, from_os_error
 from dsmanager.library.looks import Looks, Record
-from dsmanager.library.memory import Fingerprint, Identity, Memory, identity_of
+from dsmanager.library.memory import Fingerprint, Memory, identity_of
 from dsmanager.library.presence import Cached, OnRemote, Presence, joined
 from dsmanager.library.remote_listing import Asked, remote_archives
 from dsmanager.manifest import Entry, Manifest
@@ -24,6 +26,8 @@ from dsmanager.refs import Ref, parse_archive_name
 from dsmanager.settings import Settings
 
 __all__ = ["Survey", "built_datasets", "cached_archives", "survey"]
+
+Connect = Callable[[], AbstractContextManager[Asked]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ def survey(
     settings: Settings,
     manifest: Manifest,
     looks: Looks,
-    connect: Callable[[], Asked] | None,
+    connect: Connect | None,
 ) -> Survey:
     """Looks everywhere. An unreachable remote becomes an error of the survey.
 
@@ -67,13 +71,14 @@ def survey(
 class _Listing:
     """The archives of a remote, asked for in a thread while others look at the disk."""
 
-    def __init__(self, connect: Callable[[], Asked], manifest: Manifest, memory: Memory) -> None:
+    def __init__(self, connect: Connect, manifest: Manifest, memory: Memory) -> None:
         self._found: dict[Ref, OnRemote] = {}
         self._error: BaseException | None = None
 
         def ask() -> None:
             try:
-                self._found = remote_archives(connect(), manifest, memory)
+                with connect() as asked:
+                    self._found = remote_archives(asked, manifest, memory)
             except BaseException as error:
                 self._error = error
 
@@ -118,12 +123,17 @@ def cached_archives(
             continue
         parsed, entry = parse_archive_name(name), recorded.get(name)
         path = cache_dir / name
-        if (parsed is None and entry is None) or not os.path.isfile(path):
+        if parsed is None and entry is None:
             continue
         try:
-            ref, cached = _cached(path, entry, known.get(str(path)), looks)
+            status = os.stat(path)
         except OSError:  # it has gone meanwhile
             continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        read = known.get(str(path))
+        fingerprint = read[1] if read and read[0] == identity_of(status) else None
+        ref, cached = _cached(path, status.st_size, entry, fingerprint, looks)
         ref = ref or (parsed[0] if parsed else None)
         if ref is not None and not _is_recorded(manifest, ref, found.get(ref)):
             found[ref] = cached
@@ -137,11 +147,9 @@ def _is_recorded(manifest: Manifest, ref: Ref, other: Cached | None) -> bool:
 
 
 def _cached(
-    path: Path, entry: Entry | None, known: tuple[Identity, Fingerprint] | None, looks: Looks
+    path: Path, size_bytes: int, entry: Entry | None, read: Fingerprint | None, looks: Looks
 ) -> tuple[Ref | None, Cached]:
     """One archive and, where a record says it, its ref."""
-    identity = identity_of(path)
-    read = known[1] if known and known[0] == identity else None
     record: Record | None = None
     problem = None
     try:
@@ -150,11 +158,11 @@ def _cached(
         problem = error.message
     own = record or entry
     if own is not None and problem is None:
-        if identity[0] != own.size:
-            problem = f"{path.name} has {identity[0]:,} bytes instead of {own.size:,}"
+        if size_bytes != own.size:
+            problem = f"{path.name} has {size_bytes:,} bytes instead of {own.size:,}"
         elif read is not None and read.sha256 != own.sha256:
             problem = f"{path.name} has other bytes than its record says"
     sha256 = read.sha256 if read else record.sha256 if record else None
     verified_at = read.read_at if read and own and read.sha256 == own.sha256 else None
-    cached = Cached(path, identity[0], sha256, verified_at, own.subdir if own else (), problem)
+    cached = Cached(path, size_bytes, sha256, verified_at, own.subdir if own else (), problem)
     return own.ref if own else None, cached

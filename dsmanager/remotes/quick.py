@@ -36,6 +36,7 @@ _TIMEOUT_S = 2.0  # then Remote takes its time
 _UNRESERVED = "-_.~"
 _NO_BYTES = hashlib.sha256().hexdigest()
 _DEFAULT_REGION = "us-east-1"
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -64,13 +65,24 @@ class QuickRemote:
         self._connect = connect
         self._store = _store_of(config)
 
+    def __enter__(self) -> QuickRemote:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its own connection; what ``connect`` gave is its owner's. It may be used again."""
+        if self._store is not None:
+            self._store.close()
+
     def list(self) -> list[RemoteObject]:
         """As :meth:`Remote.list`."""
         if self._store is not None:
             try:
                 return self._store.list()
             except _NO_ANSWER:
-                self._store = None
+                self._give_up()
         return self._connect().list()
 
     def heads(self, names: Iterable[str]) -> dict[str, RemoteObject]:
@@ -80,10 +92,14 @@ class QuickRemote:
             try:
                 found = [self._store.head(name) for name in names]
             except _NO_ANSWER:
-                self._store = None
+                self._give_up()
             else:
                 return {each.name: each for each in found if each is not None}
         return self._connect().heads(names)
+
+    def _give_up(self) -> None:
+        self.close()
+        self._store = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,9 @@ class _Store:
         self._keys = keys
         self._region = config.region or os.environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
         self._connection = http.client.HTTPConnection(host, timeout=_TIMEOUT_S)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def list(self) -> list[RemoteObject]:
         prefix = self._config.key_of("")
@@ -201,8 +220,10 @@ def _keys_of(config: RemoteConfig) -> _Keys:
         return _Keys(pair["access_key"], pair["secret_key"])
     if config.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE"):
         raise _NotPlainError("keys of a profile")
-    token = os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_SECURITY_TOKEN")
-    return _Keys(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], token)
+    access_key, secret_key, *tokens = map(os.environ.get, _KEYS)
+    if not access_key or not secret_key:
+        raise _NotPlainError("no keys at hand")
+    return _Keys(access_key, secret_key, next(filter(None, tokens), None))
 
 
 def _quoted(text: str) -> str:
