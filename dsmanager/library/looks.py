@@ -43,7 +43,10 @@ class Record(NamedTuple):
 
 
 class Looks:
-    """Reads the records of builds and archives, or remembers what they said."""
+    """Reads the records of builds and archives, or remembers what they said.
+
+    For several threads: what is shared between them is replaced, not changed, but for single items.
+    """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
@@ -98,13 +101,14 @@ class Looks:
 
         Whoever has looked at all that is in a folder says so: what else was known there is gone.
         """
-        self.memory.remember_facts((path, *each) for path, each in self._new.items())
-        self._known |= self._new
-        self._new = {}
+        new, self._new = dict(self._new), {}
+        self.memory.remember_facts((path, *each) for path, each in new.items())
+        self._known = self._known | new
         if all_below is not None:
             start = f"{all_below}/"
-            gone = [x for x in self._known if x not in self._seen and x.startswith(start)]
+            gone = {x for x in self._known if x not in self._seen and x.startswith(start)}
             self.memory.forget_facts(gone)
+            self._known = {x: each for x, each in self._known.items() if x not in gone}
 
     def forget(self) -> None:
         """From here on every record is read again, once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from dsmanager.library.memory import Memory
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "place_of", "remote_archives"]
 
 _MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each,
-_HEADS_IN_A_ROW = 2  # so many at once,
 _HEADS_FOR_S = 0.02  # and no more of them once this much time has gone
 
 
@@ -26,6 +26,10 @@ class Asked(Protocol):
     """What is asked: a ``Remote``, or a ``QuickRemote``."""
 
     config: RemoteConfig
+
+    @property
+    def heads_at_once(self) -> int:
+        """How many objects it is worth to ask for in one go."""
 
     def list(self) -> list[RemoteObject]: ...
     def heads(self, names: Iterable[str]) -> dict[str, RemoteObject]: ...
@@ -35,7 +39,7 @@ def remote_archives(remote: Asked, manifest: Manifest, memory: Memory) -> dict[R
     """Archives of the remote by ref, from one listing.
 
     A listing tells no sha256. Objects that were seen before are known by their ETag; of others
-    2 to 100 are asked for theirs, as time permits, one request each, and remembered.
+    some, up to 100, are asked for theirs, as time permits, one request each, and remembered.
     """
     refs = {entry.archive: entry.ref for entry in manifest.entries.values()}
     objects = {}
@@ -71,8 +75,9 @@ def _sha256_of_objects(
             unknown.append(found.name)
     heads: dict[str, RemoteObject] = {}
     until_s = time.monotonic() + _HEADS_FOR_S
-    for start in range(0, min(len(unknown), _MOST_HEADS), _HEADS_IN_A_ROW):
-        heads |= remote.heads(unknown[start : start + _HEADS_IN_A_ROW])
+    batches = iter(unknown[:_MOST_HEADS])
+    while batch := list(islice(batches, remote.heads_at_once)):
+        heads |= remote.heads(batch)
         if time.monotonic() > until_s:
             break
     memory.remember_objects(

@@ -28,7 +28,7 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from dsmanager.errors import CredentialsError
-from dsmanager.remotes.endpoint import endpoint_url_of, is_aws
+from dsmanager.remotes.endpoint import DEFAULT_REGION, endpoint_url_of, is_aws
 from dsmanager.remotes.failures import translated
 from dsmanager.remotes.listing import read_contents, without_contents
 
@@ -49,7 +49,6 @@ _UPLOAD_READ_TIMEOUT_S = 27  # tried once: a server that hangs is noticed within
 _UPLOAD_SEND_TIMEOUT_S = 27  # urllib3 sends under the connect time-out: slow lines need more
 _UNSENT_BYTES = 256 << 10
 _METADATA_TIMEOUT_S = 1
-_DEFAULT_REGION = "us-east-1"
 
 
 class Access(Enum):
@@ -184,7 +183,7 @@ class Clients:
 
     def _region(self) -> str:
         found = self._config.region or self._session().get_config_variable("region")
-        return str(found or _DEFAULT_REGION)
+        return str(found or DEFAULT_REGION)
 
     def _session(self) -> botocore.session.Session:
         if self._session_made is None:

@@ -7,11 +7,13 @@ into its answer what callers expect there, only of the fields that are used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-__all__ = ["contents_of", "read_contents", "text_of", "without_contents"]
+from dsmanager.remotes.objects import RemoteObject
+
+__all__ = ["contents_of", "objects_in", "read_contents", "text_of", "without_contents"]
 
 _READ = {"Key", "LastModified", "ETag", "Size"}
 
@@ -46,6 +48,14 @@ def contents_of(answer: ElementTree.Element) -> list[dict[str, str]]:
         for entry in answer
         if _bare(entry.tag) == "Contents"
     ]
+
+
+def objects_in(contents: Iterable[Mapping[str, Any]], prefix: str) -> Iterator[RemoteObject]:
+    """The objects below ``prefix``, folders left out. Raises KeyError for one without a key."""
+    for entry in contents:
+        name = entry["Key"].removeprefix(prefix)
+        if name and not name.endswith("/"):
+            yield RemoteObject.from_listing(name, entry)
 
 
 def text_of(answer: ElementTree.Element, tag: str) -> str | None:

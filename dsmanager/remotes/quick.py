@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
-from dsmanager.remotes.endpoint import endpoint_url_of, is_aws
-from dsmanager.remotes.listing import contents_of, text_of
+from dsmanager.remotes.endpoint import DEFAULT_REGION, endpoint_url_of, is_aws
+from dsmanager.remotes.listing import contents_of, objects_in, text_of
 from dsmanager.remotes.objects import SHA256_KEY, RemoteObject
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ __all__ = ["QuickRemote"]
 _TIMEOUT_S = 2.0  # then Remote takes its time
 _UNRESERVED = "-_.~"
 _NO_BYTES = hashlib.sha256().hexdigest()
-_DEFAULT_REGION = "us-east-1"
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -49,8 +48,9 @@ _NO_ANSWER = (
     OSError,
     http.client.HTTPException,
     ElementTree.ParseError,
-    ValueError,
+    LookupError,
     TypeError,
+    ValueError,
 )
 
 
@@ -75,6 +75,10 @@ class QuickRemote:
         """Closes its own connection; what ``connect`` gave is its owner's. It may be used again."""
         if self._store is not None:
             self._store.close()
+
+    @property
+    def heads_at_once(self) -> int:
+        return 2 if self._store is not None else 8
 
     def list(self) -> list[RemoteObject]:
         """As :meth:`Remote.list`."""
@@ -116,7 +120,7 @@ class _Store:
         self._config = config
         self._host = host
         self._keys = keys
-        self._region = config.region or os.environ.get("AWS_DEFAULT_REGION") or _DEFAULT_REGION
+        self._region = config.region or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
         self._connection = http.client.HTTPConnection(host, timeout=_TIMEOUT_S)
 
     def close(self) -> None:
@@ -129,14 +133,10 @@ class _Store:
         while True:
             _, body = self._ask("GET", f"/{self._config.bucket}", query)
             page = ElementTree.XML(body)
-            is_url = text_of(page, "EncodingType") == "url"
-            for entry in contents_of(page):
-                key = entry.get("Key") or ""
-                name = (unquote_plus(key) if is_url else key).removeprefix(prefix)
-                if not key:
-                    raise _NotPlainError("an object without a key")
-                if name and not name.endswith("/"):
-                    found.append(RemoteObject.from_listing(name, entry))
+            contents = contents_of(page)
+            if text_of(page, "EncodingType") == "url":
+                contents = [each | {"Key": unquote_plus(each["Key"])} for each in contents]
+            found += objects_in(contents, prefix)
             is_truncated = text_of(page, "IsTruncated")
             if is_truncated == "false":
                 return sorted(found, key=lambda obj: obj.name)
@@ -209,7 +209,7 @@ def _store_of(config: RemoteConfig) -> _Store | None:
         return None
     try:
         return _Store(config, parts.netloc, None if config.anonymous else _keys_of(config))
-    except (*_NO_ANSWER, LookupError):
+    except _NO_ANSWER:
         return None
 
 

@@ -29,6 +29,7 @@ from dsmanager.remotes.client import Access, Clients, no_credentials
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
 from dsmanager.remotes.failures import error_code, http_status, not_s3, translated
+from dsmanager.remotes.listing import objects_in
 from dsmanager.remotes.objects import RemoteObject
 from dsmanager.remotes.partial import PartialFile
 from dsmanager.remotes.rate import RateLimit
@@ -49,6 +50,8 @@ _HEADS_AT_ONCE = 16
 
 class Remote:
     """A place for archives in an S3 store. Cheap to make: it connects when it is first used."""
+
+    heads_at_once = 8
 
     def __init__(self, config: RemoteConfig) -> None:
         self.config = config
@@ -79,7 +82,7 @@ class Remote:
     def list(self) -> list[RemoteObject]:
         """Every object directly below the prefix, sorted by name, without metadata."""
         prefix = self.key_of("")
-        found = []
+        found: list[RemoteObject] = []
         with self._translated(self.config.url):
             pages = self._clients.control.get_paginator("list_objects_v2").paginate(
                 Bucket=self.config.bucket, Prefix=prefix, Delimiter="/"
@@ -87,12 +90,10 @@ class Remote:
             for page in pages:
                 if "IsTruncated" not in page:
                     raise not_s3(self.config)
-                for entry in page.get("Contents", ()):
-                    if "Key" not in entry:
-                        raise not_s3(self.config)
-                    name = entry["Key"].removeprefix(prefix)
-                    if name and not name.endswith("/"):
-                        found.append(RemoteObject.from_listing(name, entry))
+                try:
+                    found += objects_in(page.get("Contents", ()), prefix)
+                except KeyError as error:
+                    raise not_s3(self.config) from error
         return sorted(found, key=lambda obj: obj.name)
 
     def head(self, name: str) -> RemoteObject | None:

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,22 @@ def test_memories_that_are_spoilt_cost_a_reading(listed, make_library, facts):
         connection.execute("UPDATE facts SET facts = ?", (facts,))
     connection.close()
     assert [row.to_json() for row in make_library().survey().rows] == before
+
+
+def test_several_threads_may_look_with_one_library(make_library, make_built):
+    library = make_library()
+    for number in range(50):
+        make_built(library.data_dir, f"d{number}:1.0.0")
+    surveys = []
+
+    def look(_: int) -> None:
+        surveys.append([row.to_json() for row in library.survey().rows])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(look, range(40)))
+    assert len(surveys) == 40
+    assert all(each == surveys[0] for each in surveys)
+    assert len(library.memory.facts()) == 50
 
 
 def test_files_from_the_future_are_read_each_time(make_library, make_built, monkeypatch):

@@ -12,7 +12,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dsmanager.errors import CredentialsError, DsmanagerError, NotFoundError, TemporaryError
+from dsmanager.errors import (
+    CredentialsError,
+    DsmanagerError,
+    NotFoundError,
+    TemporaryError,
+    UsageError,
+)
 from dsmanager.remotes.quick import QuickRemote
 from dsmanager.remotes.remote import Remote
 from dsmanager.settings import RemoteConfig
@@ -260,3 +266,31 @@ def test_list_asks_a_plain_remote_without_botocore(seaweedfs: Any, tmp_path: Any
     )
     assert done.returncode == 0, done.stderr
     assert "digit:1.0.8" in done.stdout
+
+
+def test_an_endpoint_that_is_no_url_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://[::1")
+    config = RemoteConfig(name="s3://bkt/p", url="s3://bkt/p")
+    with pytest.raises(UsageError, match=r"'http://\[::1' of s3://bkt/p is no URL"):
+        QuickRemote(config, somebody)
+    with Remote(config) as remote, pytest.raises(UsageError, match="is no URL"):
+        remote.list()
+
+
+def test_objects_that_are_new_are_asked_for_once_and_known_by_everyone_then(
+    seaweedfs: Any, tmp_path: Any
+) -> None:
+    """Both ways of asking learn the same; what is known is not asked for again."""
+    from dsmanager.library.memory import Memory
+    from dsmanager.library.remote_listing import remote_archives
+    from dsmanager.manifest import Manifest
+
+    with Remote(seaweedfs.config()) as remote:
+        remote.upload_bytes(b"x", "digit__1.0.8__cache.tar.gz")
+        quick_memory, memory = Memory(tmp_path / "quick"), Memory(tmp_path / "remote")
+        with QuickRemote(remote.config, nobody) as quick:
+            (by_quick,) = remote_archives(quick, Manifest(), quick_memory).values()
+        (by_remote,) = remote_archives(remote, Manifest(), memory).values()
+    assert by_quick == by_remote
+    assert by_quick.sha256 is not None
+    assert quick_memory.objects() == memory.objects() != {}
