@@ -87,7 +87,7 @@ print("seconds", time.perf_counter() - started_s)
 OURS = """
 import pathlib, sys, time
 import tensorflow_datasets as tfds
-from dsmanager.allocator import keep_freed_memory
+from dsmanager.libc import keep_freed_memory
 from dsmanager.building import generate, run
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress

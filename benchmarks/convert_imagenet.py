@@ -34,7 +34,7 @@ TAR = "ILSVRC2012_img_val.tar"
 CONVERT = """
 import os, resource, sys
 from pathlib import Path
-from dsmanager.allocator import keep_freed_memory
+from dsmanager.libc import keep_freed_memory
 from dsmanager.ingest.imagenet.convert import convert_imagenet
 from dsmanager.ingest.imagenet.request import ImagenetRequest
 from dsmanager.progress import CancelToken, Progress

@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.timing import Contender, medians, shell, show, verdict
-from dsmanager.allocator import keep_freed_memory
+from dsmanager.libc import keep_freed_memory
 from dsmanager.library.converting import TarOptions, convert_tars
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.settings import Settings

@@ -11,10 +11,10 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsmanager.errors import DsmanagerError, VerificationError
 from dsmanager.files import read_at_most
@@ -33,8 +33,7 @@ _MAX_NAME_LETTERS = 255
 _MAX_SHARDS = 200_000  # as many members as an archive may have
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """One split: its name, the examples in each shard, and its payload (not file) bytes."""
 
     name: str
@@ -76,12 +75,16 @@ class Split:
         )
 
 
-@dataclass(frozen=True)
 class BuiltDataset:
     """A version folder. Reading is lazy; every property that reads may raise VerificationError."""
 
-    ref: Ref
-    path: Path
+    def __init__(self, ref: Ref, location: str | os.PathLike[str]) -> None:
+        self.ref = ref
+        self.location = os.fspath(location)
+
+    @cached_property
+    def path(self) -> Path:
+        return Path(self.location)
 
     @cached_property
     def dataset_info(self) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class BuiltDataset:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What the build left for the sidecar; empty for datasets that others built."""
-        if not os.path.lexists(self.path / PROVENANCE):
+        if not os.path.lexists(f"{self.location}/{PROVENANCE}"):
             return {}
         return self._read_json(PROVENANCE)
 
@@ -141,23 +144,30 @@ class BuiltDataset:
             raise self._damaged(f"{DATASET_INFO} has splits that cannot be read") from error
         return splits
 
-    @cached_property
+    @property
     def files(self) -> dict[str, int]:
         """Size in bytes of every regular file of the folder, by name, sorted."""
-        return {name: status.st_size for name, status in sorted(self.stats.items())}
+        return self._scanned[0]
+
+    @property
+    def records(self) -> dict[str, os.stat_result]:
+        """What the disk says of the JSON files, links not followed, by name."""
+        return self._scanned[1]
 
     @cached_property
-    def stats(self) -> dict[str, os.stat_result]:
-        """What the disk says of every regular file of the folder, by name."""
+    def _scanned(self) -> tuple[dict[str, int], dict[str, os.stat_result]]:
+        files, records = {}, {}
         try:
-            with os.scandir(self.path) as entries:
-                return {
-                    entry.name: entry.stat(follow_symlinks=False)
-                    for entry in entries
-                    if entry.is_file(follow_symlinks=False)
-                }
+            with os.scandir(self.location) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        files[entry.name] = status.st_size
+                        if entry.name.endswith(".json"):
+                            records[entry.name] = status
         except OSError as error:
             raise self._damaged(f"the folder cannot be read: {error.strerror}") from error
+        return dict(sorted(files.items())), records
 
     @property
     def size_bytes(self) -> int:
@@ -186,7 +196,7 @@ class BuiltDataset:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            content = read_at_most(f"{self.path}/{name}", _MAX_JSON_BYTES)
+            content = read_at_most(f"{self.location}/{name}", _MAX_JSON_BYTES)
             if len(content) > _MAX_JSON_BYTES:
                 raise self._damaged(f"{name} is larger than any that TFDS writes")
             value = json.loads(content)
@@ -200,7 +210,7 @@ class BuiltDataset:
 
     def _damaged(self, problem: str) -> VerificationError:
         return VerificationError(
-            f"{self.ref} at {self.path} is damaged: {problem}",
+            f"{self.ref} at {self.location} is damaged: {problem}",
             hint=f"build it again: dsmanager build {self.ref} --clean",
             ref=str(self.ref),
         )
@@ -212,6 +222,7 @@ def is_version_folder(path: Path) -> bool:
 
 
 _NOT_DATASETS = {"cache", "downloads"}
+_DEPTH = 4  # folders above the version
 
 
 def find_built(
@@ -226,7 +237,7 @@ def find_built(
     """
     errors = [] if unreadable is None else unreadable
     if names is None:
-        found = list(_walk(str(data_dir), (), errors))
+        found = list(_walk(str(data_dir), "", errors))
     else:
         wanted = [name for name in names if not _is_skipped(name)]
         folders = [(data_dir / name, name) for name in wanted if name not in _NOT_DATASETS]
@@ -234,17 +245,21 @@ def find_built(
             each
             for folder, name in folders
             if folder.is_dir()
-            for each in _walk(str(folder), (name,), errors)
+            for each in _walk(str(folder), f"{name}/", errors)
         ]
     yield from sorted(found, key=lambda built: built.ref.sort_key)
 
 
-def _walk(folder: str, parts: tuple[str, ...], unreadable: list[OSError]) -> Iterator[BuiltDataset]:
-    """Texts instead of paths: of thousands of folders most of the time would go into these."""
+def _walk(folder: str, above: str, unreadable: list[OSError]) -> Iterator[BuiltDataset]:
+    """Texts instead of paths: of thousands of folders most of the time would go into these.
+
+    ``above`` names ``folder`` within the data dir, with a slash behind every part.
+    """
     try:
-        entries = list(os.scandir(folder))
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)
     except OSError as error:
-        if not parts:
+        if not above:
             raise
         unreadable.append(error)
         return
@@ -252,12 +267,12 @@ def _walk(folder: str, parts: tuple[str, ...], unreadable: list[OSError]) -> Ite
         name = entry.name
         if _is_skipped(name) or not _is_folder(entry):
             continue
-        if parts and is_version(name):
-            ref = Ref(parts[0], "/".join(parts[1:]) or None, name)
-            if ref.is_proper and _may_hold_dataset(entry.path):
-                yield BuiltDataset(ref, Path(entry.path))
-        elif len(parts) < 4 and (parts or name not in _NOT_DATASETS):
-            yield from _walk(entry.path, (*parts, name), unreadable)
+        if above and is_version(name):
+            ref = Ref.of_subdir(above + name)
+            if ref is not None and _holds_dataset(found := BuiltDataset(ref, entry.path)):
+                yield found
+        elif above.count("/") < _DEPTH and (above or name not in _NOT_DATASETS):
+            yield from _walk(entry.path, f"{above}{name}/", unreadable)
 
 
 def _is_skipped(name: str) -> bool:
@@ -271,10 +286,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _may_hold_dataset(folder: str) -> bool:
+def _holds_dataset(found: BuiltDataset) -> bool:
     """A folder that cannot be looked into counts: it is shown as damaged, not left out."""
+    with suppress(VerificationError):
+        if DATASET_INFO in found.records:
+            return True
     try:
-        os.stat(f"{folder}/{DATASET_INFO}")
+        os.stat(f"{found.location}/{DATASET_INFO}")
     except OSError as error:
         return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
     return True

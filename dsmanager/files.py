@@ -7,13 +7,11 @@ renamed. The temporary name of ``x`` is ``.x.<token>.tmp``: it never looks like 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,12 +50,9 @@ MOST_PIECES = 1000
 """Of one call that writes several; systems take 1,024."""
 
 _SUFFIX = ".tmp"
-_RENAME_EXCHANGE = 2
-_SYNC_FILE_RANGE_WRITE = 2
 _FEW_FILES = 16
 _FLUSHED_BYTES = 64 << 20
 _LOOK_S = 0.02
-_AT_FDCWD = -100
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.old)?\.tmp", re.DOTALL)
 
 
@@ -257,9 +252,9 @@ def begin_writeback(descriptor: int) -> None:
 
     What is flushed later finds most of its work done.
     """
-    begin = getattr(_libc(), "sync_file_range", None) if sys.platform == "linux" else None
-    if begin is not None:
-        begin(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+    from dsmanager import libc
+
+    libc.begin_writeback(descriptor)
 
 
 def begin_flush(tree: Path) -> None:
@@ -309,19 +304,10 @@ def flush_tree(tree: Path) -> None:
     20,000 files of 10 KB take 0.7 s with one syncfs and 13.5 s with an fsync each. A few files are
     flushed one by one, for syncfs waits for what everybody else is writing.
     """
-    syncfs = getattr(_libc(), "syncfs", None) if sys.platform == "linux" else None
-    if _has_few_files(tree):
-        syncfs = None
-    if syncfs is not None:
-        descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if syncfs(descriptor) == 0:
-                return
-            code = ctypes.get_errno()
-            if code in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-                raise OSError(code, os.strerror(code), str(tree))
-        finally:
-            os.close(descriptor)
+    from dsmanager import libc
+
+    if not _has_few_files(tree) and libc.syncfs(tree):
+        return
     for folder, _, names in os.walk(tree):
         for name in names:
             flush_file(Path(folder, name))
@@ -375,24 +361,14 @@ def reserve(descriptor: int, offset: int, size_bytes: int) -> None:
 
     The file grows to that size. Where this cannot be had nothing happens: writing tells.
     """
-    fallocate = getattr(_libc(), "fallocate", None) if sys.platform == "linux" else None
-    if fallocate is not None and size_bytes > 0:
-        fallocate(descriptor, 0, ctypes.c_int64(offset), ctypes.c_int64(size_bytes))
+    from dsmanager import libc
 
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    if size_bytes > 0:
+        libc.reserve(descriptor, offset, size_bytes)
 
 
 def _exchange(first: Path, second: Path) -> bool:
     """Swaps two paths atomically; False where the system or the file system cannot."""
-    rename = getattr(_libc(), "renameat2", None) if sys.platform == "linux" else None
-    if rename is None:
-        return False
-    arguments = (_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    if rename(*arguments) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):  # EPERM: some sandboxes
-        return False
-    raise OSError(code, os.strerror(code), str(second))
+    from dsmanager import libc
+
+    return libc.exchange(first, second)

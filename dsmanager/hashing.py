@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -25,6 +24,8 @@ def sha256_file(
 
     Raises OSError when the file cannot be read.
     """
+    import hashlib  # brings OpenSSL, which most commands do without
+
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK_BYTES))
     with open(path, "rb", buffering=0) as file:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dsmanager.errors import DsmanagerError, UsageError
 from dsmanager.files import remove_leftovers, write_json
 from dsmanager.hashing import is_sha256
 from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.refs import COMPRESSION_SUFFIXES, Ref, is_version
+from dsmanager.refs import COMPRESSION_SUFFIXES, Ref
 from dsmanager.text import plain
 
 __all__ = ["Entry", "Manifest", "read_manifest", "to_armory", "update_manifest"]
@@ -27,10 +28,10 @@ __all__ = ["Entry", "Manifest", "read_manifest", "to_armory", "update_manifest"]
 SCHEMA = 2
 _MAX_BYTES = 64 << 20
 _MAX_SIZE = (1 << 63) - 1
+_SUFFIXES = tuple(COMPRESSION_SUFFIXES.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One expected archive. ``subdir`` holds folders relative to the data dir, ``.config`` last."""
 
     ref: Ref
@@ -50,11 +51,10 @@ class Entry:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """Entries by ref, sorted. ``is_armory`` says that the file has Armory's format."""
 
-    entries: Mapping[Ref, Entry] = field(default_factory=dict)
+    entries: Mapping[Ref, Entry] = MappingProxyType({})
     is_armory: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -189,47 +189,50 @@ def _armory_entries(value: Mapping[str, Any], path: Path) -> list[Entry]:
 
 
 def _entry(key: str, value: Any, path: Path) -> Entry:
-    def need(holds: bool, what: str) -> None:
-        if not holds:
-            raise _bad(path, f"entry '{plain(key[:200])}': {what}")
-
     try:
         ref = Ref.parse(key)
+        problem = _problem(ref, value)
     except DsmanagerError as error:
-        raise _bad(path, f"entry '{plain(key[:200])}': {error.message}") from error
-    need(ref.version is not None, "the ref has no version")
-    need(isinstance(value, dict), "is not an object")
-    archive, size, sha256 = (value.get(name) for name in ("archive", "size", "sha256"))
-    subdir, remote = value.get("subdir"), value.get("remote")
-    need(
-        isinstance(archive, str) and _is_archive_name(archive), "archive is no archive's file name"
-    )
-    need(type(size) is int and 0 <= size <= _MAX_SIZE, "size is not a number of bytes")
-    need(is_sha256(sha256), "sha256 is not 64 hexadecimal digits")
-    need(isinstance(subdir, list) and bool(subdir), "subdir is not a list of folders")
-    need(all(_is_subdir(folder, ref.name) for folder in subdir), "subdir leaves the dataset")
-    need(any(is_version(folder.rpartition("/")[2]) for folder in subdir), "subdir has no version")
-    need(len(set(subdir)) == len(subdir), "subdir has a folder twice")
-    named = isinstance(remote, str) and remote.isprintable()
-    need(remote is None or named, "remote is neither a name nor null")
-    return Entry(ref, archive, size, sha256, tuple(subdir), remote)
+        problem = error.message
+    if problem is not None:
+        raise _bad(path, f"entry '{plain(key[:200])}': {problem}")
+    subdir = tuple(value["subdir"])
+    return Entry(ref, value["archive"], value["size"], value["sha256"], subdir, value.get("remote"))
+
+
+def _problem(ref: Ref, value: Any) -> str | None:
+    """What is wrong with the entry of ``ref``, in words. A chain: a listing checks thousands."""
+    if ref.version is None:
+        return "the ref has no version"
+    if not isinstance(value, dict):
+        return "is not an object"
+    archive, size, subdir = value.get("archive"), value.get("size"), value.get("subdir")
+    if not isinstance(archive, str) or not _is_archive_name(archive):
+        return "archive is no archive's file name"
+    if type(size) is not int or not 0 <= size <= _MAX_SIZE:
+        return "size is not a number of bytes"
+    if not is_sha256(value.get("sha256")):
+        return "sha256 is not 64 hexadecimal digits"
+    if not isinstance(subdir, list) or not subdir:
+        return "subdir is not a list of folders"
+    folders = [folder if isinstance(folder, str) else "" for folder in subdir]
+    refs = [Ref.of_subdir(folder) for folder in folders]
+    for folder, of_folder in zip(folders, refs, strict=True):
+        if of_folder.name != ref.name if of_folder else folder != f"{ref.name}/.config":
+            return "subdir leaves the dataset"
+    if not any(refs):
+        return "subdir has no version"
+    if len(set(folders)) < len(folders):
+        return "subdir has a folder twice"
+    remote = value.get("remote")
+    if remote is not None and not (isinstance(remote, str) and remote.isprintable()):
+        return "remote is neither a name nor null"
+    return None
 
 
 def _is_archive_name(text: str) -> bool:
     is_plain = text.isprintable() and "/" not in text and not text.startswith(".")
-    is_archive = text.endswith(tuple(COMPRESSION_SUFFIXES.values()))
-    return is_plain and is_archive and len(text.encode()) <= 255
-
-
-def _is_subdir(text: Any, name: str) -> bool:
-    """Whether ``text`` is ``<name>/…/<version>`` or ``<name>/.config`` in normal form."""
-    if not isinstance(text, str):
-        return False
-    if text == f"{name}/.config":
-        return True
-    first, *config, version = text.split("/") if "/" in text else ("", "")
-    ref = Ref(first, "/".join(config) or None, version)
-    return first == name and ref.is_proper and all(config)
+    return is_plain and text.endswith(_SUFFIXES) and len(text.encode()) <= 255
 
 
 class _RepeatedKeyError(ValueError):
@@ -237,11 +240,11 @@ class _RepeatedKeyError(ValueError):
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in table:
-            raise _RepeatedKeyError(f"has the key '{plain(key[:200])}' twice")
-        table[key] = value
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key, count in counts.items() if count > 1)
+        raise _RepeatedKeyError(f"has the key '{plain(repeated[:200])}' twice")
     return table
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dsmanager.errors import CancelledError
 
 __all__ = ["CancelToken", "Progress", "Snapshot"]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One look at a :class:`Progress`. Totals are None while they are not known."""
 
     phase: str

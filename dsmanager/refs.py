@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache, total_ordering
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from dsmanager.errors import UsageError
 
@@ -23,6 +24,9 @@ _NUMBER = r"(0|[1-9][0-9]{0,17})"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 _GLOB = re.compile(r"[*?\[]")
 _MAX_LETTERS = 200
+_REMEMBERED = 1 << 15
+"""Texts whose refs are kept: a listing reads the same ref from a folder, a sidecar, a manifest and
+a key, and sorts by it several times."""
 
 
 def is_version(text: str) -> bool:
@@ -30,6 +34,7 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
+@lru_cache(_REMEMBERED)
 def _version_key(version: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")) if version else ()
 
@@ -96,10 +101,14 @@ class Ref:
         """
         return _parsed(text)
 
+    @classmethod
+    def of_subdir(cls, subdir: str) -> Ref | None:
+        """The ref whose version folder is ``name[/config…]/version``; None where none can be."""
+        return _of_subdir(subdir)
 
-@lru_cache(4096)
+
+@lru_cache(_REMEMBERED)
 def _parsed(text: str) -> Ref:
-    """Remembered: a listing reads the same ref from a folder, a sidecar, a manifest and a key."""
     match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
     if match is None or len(text) > 3 * _MAX_LETTERS:
         raise _bad_ref(text, "it is not of the form name[/config][:version]")
@@ -113,8 +122,16 @@ def _parsed(text: str) -> Ref:
     return Ref(name, config, version)
 
 
-@dataclass(frozen=True, slots=True)
-class RefPattern:
+@lru_cache(_REMEMBERED)
+def _of_subdir(subdir: str) -> Ref | None:
+    folders, slash, version = subdir.rpartition("/")
+    try:
+        return _parsed(f"{folders}:{version}") if slash else None
+    except UsageError:
+        return None
+
+
+class RefPattern(NamedTuple):
     """What a user asks for: a ref whose parts may be globs; an open part matches everything."""
 
     name: str

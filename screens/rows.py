@@ -7,7 +7,6 @@ asks for it. The markers of the four places are decided here, once a row. No Tex
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dsmanager.library.presence import Built, Cached, OnRemote, Presence
@@ -42,7 +41,7 @@ def encoded(presence: Presence, times: Mapping[str, float | None]) -> list[Any]:
         markers(presence),
         built
         and [
-            str(built.path),
+            built.location,
             built.size_bytes,
             built.files,
             built.format,
@@ -52,7 +51,7 @@ def encoded(presence: Presence, times: Mapping[str, float | None]) -> list[Any]:
         ],
         cached
         and [
-            str(cached.path),
+            cached.location,
             cached.size_bytes,
             cached.sha256,
             cached.verified_at,
@@ -232,8 +231,8 @@ def _decoded(raw: Raw) -> Presence:
     built, cached, remote, recorded = raw[5:9]
     return Presence(
         ref,
-        Built(Path(built[0]), *built[1:6]) if built else None,
-        Cached(Path(cached[0]), cached[1], cached[2], cached[3], tuple(cached[4]), cached[5])
+        Built(*built[:6]) if built else None,
+        Cached(cached[0], cached[1], cached[2], cached[3], tuple(cached[4]), cached[5])
         if cached
         else None,
         OnRemote(*remote[:5]) if remote else None,

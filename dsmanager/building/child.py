@@ -16,7 +16,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-from dsmanager.allocator import keep_freed_memory
+from dsmanager.libc import keep_freed_memory
 from dsmanager.parallel.failures import described
 from dsmanager.progress import Progress
 

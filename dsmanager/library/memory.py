@@ -11,10 +11,9 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Fingerprint", "Identity", "Memory", "utc_now"]
 
@@ -37,8 +36,7 @@ Identity = tuple[int, int, int]
 """(size in bytes, mtime in nanoseconds, inode) of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """The sha256 that a file had when it was last read in full, and when that was (UTC)."""
 
     sha256: str

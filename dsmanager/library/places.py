@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsmanager.archives.sidecar import read_sidecar
 from dsmanager.errors import NotFoundError, UsageError, VerificationError
 from dsmanager.library.looks import Looks
 from dsmanager.library.memory import Memory
@@ -138,6 +137,8 @@ class LibraryPlaces:
         """
         if entry is None:
             return None
+        from dsmanager.archives.sidecar import read_sidecar
+
         path = self.settings.cache_dir / entry.archive
         try:
             sidecar = read_sidecar(path) if path.is_file() else None

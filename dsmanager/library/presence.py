@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import DsmanagerError
@@ -39,20 +38,23 @@ STATES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """A version folder, or all folders of an archive that holds several configs."""
 
-    path: Path
+    location: str
     size_bytes: int
     files: int
     format: str | None
     splits: Mapping[str, Mapping[str, int]]
     problem: str | None = None
 
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
     def to_json(self) -> dict[str, Any]:
         return {
-            "path": str(self.path),
+            "path": self.location,
             "bytes": self.size_bytes,
             "files": self.files,
             "format": self.format,
@@ -60,28 +62,30 @@ class Built:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(NamedTuple):
     """An archive in the cache. ``sha256`` is what was read, else what its sidecar says."""
 
-    path: Path
+    location: str
     size_bytes: int
     sha256: str | None
     verified_at: str | None
     subdir: tuple[str, ...] = ()
     problem: str | None = None
 
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
     def to_json(self) -> dict[str, Any]:
         return {
-            "path": str(self.path),
+            "path": self.location,
             "bytes": self.size_bytes,
             "sha256": self.sha256,
             "verified_at": self.verified_at,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class OnRemote:
+class OnRemote(NamedTuple):
     """An archive on the current remote; ``sha256`` is its metadata's, None where it has none."""
 
     url: str
@@ -99,8 +103,7 @@ class OnRemote:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(NamedTuple):
     """One row of ``list``."""
 
     ref: Ref
@@ -217,7 +220,7 @@ def _joined(
         return None, bool(found)
     return (
         Built(
-            path=found[0].path.parents[len(wanted[0].subdir.parts) - 2],
+            location=str(found[0].path.parents[len(wanted[0].subdir.parts) - 2]),
             size_bytes=sum(part.size_bytes for part in found),
             files=sum(part.files for part in found),
             format=found[0].format,
@@ -246,4 +249,4 @@ def built_presence(found: BuiltDataset) -> Built:
             for name, split in found.splits.items()
         }
         file_format = found.file_format
-    return Built(found.path, sum(files.values()), len(files), file_format, splits, problem)
+    return Built(found.location, sum(files.values()), len(files), file_format, splits, problem)

@@ -12,7 +12,7 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dsmanager.errors import UsageError
 from dsmanager.library.presence import STATES, Presence
@@ -32,8 +32,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _PLACES = ("built", "cached", "remote", "recorded")
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """Tests rows of ``list``."""
 
     tests: tuple[Callable[[Presence], bool], ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def record(
             )
         before = library.manifest.entries.get(entry.ref)
         if before is not None:
-            entry = replace(entry, remote=entry.remote or before.remote)
+            entry = entry._replace(remote=entry.remote or before.remote)
         write_entry(library, entry, progress, cancel)
     return RecordResult(entry.ref, entry, library.settings.manifest_path, before == entry)
 

@@ -12,8 +12,8 @@ import stat
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import DsmanagerError, from_os_error
@@ -30,8 +30,7 @@ __all__ = ["Survey", "built_datasets", "cached_archives", "survey"]
 Connect = Callable[[], AbstractContextManager[Asked]]
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """All rows, sorted by ref, and what could not be looked at."""
 
     rows: tuple[Presence, ...]
@@ -114,26 +113,30 @@ def cached_archives(
     known = looks.memory.files()
     found: dict[Ref, Cached] = {}
     try:
-        names = os.listdir(cache_dir) if cache_dir.is_dir() else []
+        with os.scandir(cache_dir) as scanned:
+            entries = {entry.name: entry for entry in scanned}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except OSError as error:
         errors.append(from_os_error(error, "read the cache"))
         return {}
-    for name in names:
+    for name, file in entries.items():
         if name.startswith(".") or name.endswith(".json"):
             continue
-        parsed, entry = parse_archive_name(name), recorded.get(name)
-        path = cache_dir / name
-        if parsed is None and entry is None:
+        entry = recorded.get(name)
+        parsed = None if entry else parse_archive_name(name)
+        if entry is None and parsed is None:
             continue
         try:
-            status = os.stat(path)
+            status = file.stat()
         except OSError:  # it has gone meanwhile
             continue
         if not stat.S_ISREG(status.st_mode):
             continue
-        read = known.get(str(path))
+        read = known.get(file.path)
         fingerprint = read[1] if read and read[0] == identity_of(status) else None
-        ref, cached = _cached(path, status.st_size, entry, fingerprint, looks)
+        sidecar = entries.get(f"{name}.json")
+        ref, cached = _cached(file.path, status.st_size, sidecar, entry, fingerprint, looks)
         ref = ref or (parsed[0] if parsed else None)
         if ref is not None and not _is_recorded(manifest, ref, found.get(ref)):
             found[ref] = cached
@@ -143,26 +146,42 @@ def cached_archives(
 def _is_recorded(manifest: Manifest, ref: Ref, other: Cached | None) -> bool:
     """Of two archives of one ref (``.tar.gz`` and ``.tar.zst``) the recorded one is meant."""
     entry = manifest.entries.get(ref)
-    return entry is not None and other is not None and other.path.name == entry.archive
+    return (
+        entry is not None
+        and other is not None
+        and os.path.basename(other.location) == entry.archive
+    )
 
 
 def _cached(
-    path: Path, size_bytes: int, entry: Entry | None, read: Fingerprint | None, looks: Looks
+    location: str,
+    size_bytes: int,
+    sidecar: os.DirEntry[str] | None,
+    entry: Entry | None,
+    read: Fingerprint | None,
+    looks: Looks,
 ) -> tuple[Ref | None, Cached]:
     """One archive and, where a record says it, its ref."""
     record: Record | None = None
     problem = None
     try:
-        record = looks.record(path)
+        record = looks.record(location, sidecar.stat()) if sidecar else None
+    except FileNotFoundError:  # it has gone meanwhile, or is a link to nothing
+        record = None
+    except OSError as error:
+        problem = from_os_error(error, "read the sidecar").message
     except DsmanagerError as error:
         problem = error.message
     own = record or entry
     if own is not None and problem is None:
         if size_bytes != own.size:
-            problem = f"{path.name} has {size_bytes:,} bytes instead of {own.size:,}"
+            name = os.path.basename(location)
+            problem = f"{name} has {size_bytes:,} bytes instead of {own.size:,}"
         elif read is not None and read.sha256 != own.sha256:
-            problem = f"{path.name} has other bytes than its record says"
+            problem = f"{os.path.basename(location)} has other bytes than its record says"
     sha256 = read.sha256 if read else record.sha256 if record else None
     verified_at = read.read_at if read and own and read.sha256 == own.sha256 else None
-    cached = Cached(path, size_bytes, sha256, verified_at, own.subdir if own else (), problem)
-    return own.ref if own else None, cached
+    subdir = own.subdir if own else ()
+    return own.ref if own else None, Cached(
+        location, size_bytes, sha256, verified_at, subdir, problem
+    )

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
-from dsmanager.allocator import keep_freed_memory
 from dsmanager.errors import DsmanagerError
+from dsmanager.libc import keep_freed_memory
 from dsmanager.parallel.failures import described
 from dsmanager.progress import CancelToken, Progress
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -273,7 +273,7 @@ class _RefRun:
         sidecar = listing.sidecar_of(there.name)
         head = listing.remote.head(there.name)
         if sidecar is not None and head is not None and sidecar.size == head.size:
-            entry = replace(entry_of_sidecar(self._library, sidecar), remote=recorded.remote)
+            entry = entry_of_sidecar(self._library, sidecar)._replace(remote=recorded.remote)
         elif head is not None and head.sha256 is not None:
             entry = Entry(
                 self._ref, there.name, head.size, head.sha256, recorded.subdir, recorded.remote

@@ -77,9 +77,9 @@ class _Examination:
                 problem = f"{cached.path.name} has other bytes than its sidecar says"
         elif facts.recorded is None or sha256 != facts.recorded.sha256:
             problem = self._unreadable(cached.path) or (problem if not facts.recorded else None)
-        read = replace(cached, size_bytes=identity[0], sha256=sha256, problem=problem)
+        read = cached._replace(size_bytes=identity[0], sha256=sha256, problem=problem)
         health = Health.DAMAGED if problem else Health.WHOLE
-        return replace(facts, row=replace(facts.row, cached=read), cached=health, problem=problem)
+        return replace(facts, row=facts.row._replace(cached=read), cached=health, problem=problem)
 
     def _recover(self, archive: Path) -> None:
         if is_interrupted(archive):

@@ -222,7 +222,7 @@ def _facts(row: Presence, listings: _Listings, covered: set[str], unfinished: Un
     listing = listings.of(recorded)
     name = recorded.archive if recorded else listings.unrecorded.get(row.ref)
     there = listing.on_remote(name) if listing and name else None
-    row = replace(row, remote=there, has_remote=listing is not None)
+    row = row._replace(remote=there, has_remote=listing is not None)
     cached, problem = _cached_health(row)
     built = None
     if row.built is not None:
@@ -290,7 +290,7 @@ def _refreshed(facts: Facts) -> Facts:
     there, listing = facts.row.remote, facts.listing
     if there is None or listing is None:
         return facts
-    return replace(facts, row=replace(facts.row, remote=listing.on_remote(there.name)))
+    return replace(facts, row=facts.row._replace(remote=listing.on_remote(there.name)))
 
 
 def _with_tars(facts: Iterable[Facts]) -> Iterable[Facts]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dsmanager.archives import sidecar as sidecars
 from dsmanager.errors import VerificationError
 from dsmanager.library import looks as looking
 from dsmanager.library.library import Library
@@ -56,7 +57,7 @@ def replaced_in_place(path: Path, old: bytes, new: bytes) -> None:
 def count_readings(monkeypatch) -> list[str]:
     """The names of the records that are read from here on."""
     readings: list[str] = []
-    real_built, real_sidecar = looking.built_presence, looking.read_sidecar
+    real_built, real_sidecar = looking.built_presence, sidecars.read_sidecar
 
     def built(found):
         readings.append(str(found.ref))
@@ -67,7 +68,7 @@ def count_readings(monkeypatch) -> list[str]:
         return real_sidecar(archive)
 
     monkeypatch.setattr(looking, "built_presence", built)
-    monkeypatch.setattr(looking, "read_sidecar", sidecar)
+    monkeypatch.setattr(sidecars, "read_sidecar", sidecar)
     return readings
 
 
@@ -132,12 +133,13 @@ def test_a_sidecar_changed_in_place_is_read_again(looked):
 
 
 def test_a_broken_sidecar_is_told_each_time(looked, make_library):
-    (looked.settings.cache_dir / f"{ARCHIVE}.json").write_text("{")
+    sidecar = looked.settings.cache_dir / f"{ARCHIVE}.json"
+    sidecar.write_text("{")
     for library in (looked, make_library()):
         (row,) = library.survey().rows
         assert row.state == "damaged"
         with pytest.raises(VerificationError):
-            library.looks.record(library.settings.cache_dir / ARCHIVE)
+            library.looks.record(str(library.settings.cache_dir / ARCHIVE), sidecar.stat())
 
 
 def test_a_sidecar_that_is_gone_is_gone(looked):

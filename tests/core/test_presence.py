@@ -73,10 +73,9 @@ def flip_and_verify(library: Library) -> None:
 
 
 def record_another(library: Library) -> None:
-    from dataclasses import replace
 
     def change(entries):
-        entries[DIGIT] = replace(entries[DIGIT], sha256="ab" * 32)
+        entries[DIGIT] = entries[DIGIT]._replace(sha256="ab" * 32)
 
     update_manifest(library.settings.manifest_path, change)
 

@@ -102,7 +102,7 @@ def test_what_is_only_cached_is_told_from_its_sidecar(
 def test_what_is_only_recorded_says_how_to_get_it(
     copied: Library, row_of: RowOf, play: Play
 ) -> None:
-    row = replace(row_of(copied), built=None, cached=None)
+    row = row_of(copied)._replace(built=None, cached=None)
 
     async def act(on: Any) -> None:
         await on.until(lambda: "dsmanager build" in on.lines("about"), "what to do")

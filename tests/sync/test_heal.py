@@ -132,7 +132,7 @@ def test_a_download_that_fails_leaves_the_old_file(synced, flip_a_byte):
 
 def change_the_record(machine):
     def change(entries):
-        entries[DIGIT] = replace(entries[DIGIT], sha256="ab" * 32)
+        entries[DIGIT] = entries[DIGIT]._replace(sha256="ab" * 32)
 
     update_manifest(machine.manifest, change)
 

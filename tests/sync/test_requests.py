@@ -40,7 +40,7 @@ def many(publish, machine, proxy, remote_config):
         for path in (name, f"{name}.json"):
             content = (machine.data_dir / "cache" / path).read_bytes()
             team.library.remote.upload_bytes(content, path)
-        entries.append(replace(entry, ref=ref, archive=name, subdir=(str(ref.subdir),)))
+        entries.append(entry._replace(ref=ref, archive=name, subdir=(str(ref.subdir),)))
 
     update_manifest(machine.manifest, lambda table: table.update({e.ref: e for e in entries}))
     proxy.requests.clear()

@@ -131,7 +131,7 @@ def test_every_row_with_delete_removes_only_what_is_not_recorded(world, tmp_path
         def record_another(entries):
             (entry,) = world.on(world.whole.parent, None).manifest.entries.values()
             ref = type(entry.ref).parse("mnist:3.0.1")
-            entries[ref] = replace(entry, ref=ref, archive="m__cache.tar", subdir=("mnist/3.0.1",))
+            entries[ref] = entry._replace(ref=ref, archive="m__cache.tar", subdir=("mnist/3.0.1",))
 
         update_manifest(library.settings.manifest_path, record_another)
         pull = make_plan(library, (), Options(delete=True)).deletes

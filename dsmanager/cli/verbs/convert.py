@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsmanager.allocator import keep_freed_memory
 from dsmanager.cli.context import Context
 from dsmanager.cli.imagenet import convert_imagenet
 from dsmanager.cli.output import size_text
 from dsmanager.cli.running import run_each
 from dsmanager.errors import UsageError
+from dsmanager.libc import keep_freed_memory
 from dsmanager.library.converting import TAR_FORMATS, TarOptions, convert_tars
 from dsmanager.library.imagenet import IMAGENET_FORMS, ImagenetRequest
 from dsmanager.progress import CancelToken, Progress
