@@ -34,4 +34,5 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def redact(text: str) -> str:
     """Takes userinfo and request signatures out of URLs inside ``text``."""
-    return _SIGNATURE.sub(r"\1…", _USERINFO.sub("", text))
+    without = _USERINFO.sub("", text) if "://" in text else text
+    return _SIGNATURE.sub(r"\1…", without) if "=" in without else without

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from dsmanager.cli.output import Output
 from dsmanager.errors import ExitCode, UsageError
-from dsmanager.locks import remove_dead_locks
 
 if TYPE_CHECKING:
     from dsmanager.library.library import Library
@@ -68,6 +67,8 @@ class Context:
                 f"--read-only forbids '{command}'", hint=f"without it: dsmanager {command} …"
             )
         if changes:
+            from dsmanager.locks import remove_dead_locks
+
             remove_dead_locks(self.settings.data_dir)
 
     def refuse_detach(self, option: str) -> None:

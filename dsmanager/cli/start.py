@@ -17,6 +17,13 @@ _COLLECT_AFTER = 50_000
 def main() -> int:
     """Runs the program; see :func:`dsmanager.cli.main.main`."""
     gc.set_threshold(_COLLECT_AFTER)
+    try:
+        return _run()
+    finally:
+        gc.freeze()  # the interpreter's last looks for circles took a fifth of a short command
+
+
+def _run() -> int:
     heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeds_interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback out of an import

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,34 +127,34 @@ class Presence(NamedTuple):
     @property
     def difference(self) -> str | None:
         """Which two places hold different archives, in words."""
-        known = [
-            (where, size, sha256)
-            for where, size, sha256 in (
-                ("the manifest", *_identity(self.recorded)),
-                ("the cache", *_identity(self.cached)),
-                ("the remote", *_identity(self.remote)),
-            )
-            if size is not None
-        ]
-        for index, (here, size, sha256) in enumerate(known):
-            for there, other_size, other_sha256 in known[index + 1 :]:
-                if size != other_size or (sha256 and other_sha256 and sha256 != other_sha256):
-                    return f"{here} and {there} have different archives"
+        known: list[tuple[str, int, str | None]] = []
+        if (recorded := self.recorded) is not None:
+            known.append(("the manifest", recorded.size, recorded.sha256))
+        if (cached := self.cached) is not None:
+            known.append(("the cache", cached.size_bytes, cached.sha256))
+        if (remote := self.remote) is not None:
+            known.append(("the remote", remote.size_bytes, remote.sha256))
+        for (here, size, sha256), (there, other_size, other_sha256) in combinations(known, 2):
+            if size != other_size or (sha256 and other_sha256 and sha256 != other_sha256):
+                return f"{here} and {there} have different archives"
         return None
 
     @property
     def state(self) -> str:
         """The first of :data:`STATES` that holds."""
-        holds = (
-            self.problem is not None,
-            self.difference is not None,
-            self.is_partly_built,
-            self.built is None,
-            self.cached is None,
-            self.has_remote and self.remote is None,
-            self.recorded is None,
-        )
-        return next((state for state, held in zip(STATES, holds, strict=False) if held), "ok")
+        if self.problem is not None:
+            return "damaged"
+        if self.difference is not None:
+            return "differs"
+        if self.is_partly_built:
+            return "partial"
+        if self.built is None:
+            return "not-built"
+        if self.cached is None:
+            return "not-cached"
+        if self.has_remote and self.remote is None:
+            return "not-uploaded"
+        return "not-recorded" if self.recorded is None else "ok"
 
     def to_json(self) -> dict[str, Any]:
         recorded = self.recorded
@@ -168,14 +169,6 @@ class Presence(NamedTuple):
             "remote": self.remote.to_json() if self.remote else None,
             "recorded": {"size": recorded.size, "sha256": recorded.sha256} if recorded else None,
         }
-
-
-def _identity(place: Cached | OnRemote | Entry | None) -> tuple[int | None, str | None]:
-    if place is None:
-        return None, None
-    if isinstance(place, Entry):
-        return place.size, place.sha256
-    return place.size_bytes, place.sha256
 
 
 def joined(
