@@ -51,7 +51,7 @@ MOST_PIECES = 1000
 
 _SUFFIX = ".tmp"
 _FEW_FILES = 16
-_FLUSHED_BYTES = 64 << 20
+_FLUSHED_BYTES = 32 << 20
 _LOOK_S = 0.02
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.old)?\.tmp", re.DOTALL)
 
@@ -271,7 +271,7 @@ def _begin_flush(tree: Path) -> None:
 
 @contextmanager
 def flushing(folder: Path, progress: Progress) -> Iterator[None]:
-    """While the block runs, the drive empties its cache whenever ``progress`` has counted 64 MiB.
+    """While the block runs, the drive empties its cache whenever ``progress`` has counted 32 MiB.
 
     Write-back only fills that cache; left to the flush at the end, the medium idles until then. A
     virtual disk, whose cache is the memory of its host, takes a third less time so. ``folder`` is

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zlib import adler32
 
 from dsmanager.archives.paths import MAX_MEMBERS, MalformedError, check_path
@@ -127,8 +126,7 @@ def _pax_record(key: str, value: str) -> bytes:
 # --- reading ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One member: a relative path that :func:`check_path` accepts, and its bytes of content.
 
     The path is empty for the folder ``./`` itself, which :func:`entries` leaves out.

@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 import google_crc32c
 
 from dsmanager.errors import VerificationError, from_os_error
-from dsmanager.files import MOST_PIECES, write_pieces
+from dsmanager.files import MOST_PIECES, begin_writeback, write_pieces
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = [
@@ -37,7 +37,7 @@ FRAMING_BYTES = 16
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _BUFFER_BYTES = 1 << 20
-_WRITE_BYTES = 64 << 10  # an image that is soon let go leaves its memory, still mapped, to the next
+_WRITE_BYTES = 256 << 10  # in calls of that size the page cache takes a third less time
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -122,8 +122,7 @@ class PiecesWriter(_Writer):
         if descriptor >= 0:
             try:
                 self._flush_to(descriptor)
-                if hasattr(os, "posix_fadvise"):  # nobody reads it again soon
-                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                begin_writeback(descriptor)
             finally:
                 os.close(descriptor)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dsmanager.archives.paths import MalformedError
 from dsmanager.archives.tar import entries
@@ -20,8 +20,7 @@ _BUFFER_BYTES = 1536  # the padding of a member and the header after it
 _CHUNK_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A regular file of a tar: ``size`` bytes at ``offset`` of the outermost file."""
 
     path: str
@@ -67,15 +66,16 @@ class _Window:
         self.position += count
 
     def take(self, count: int) -> bytes:
-        self._require(count)
-        at = self.position - self._buffer_start
+        position = self.position
+        at = position - self._buffer_start
         if not 0 <= at <= len(self._buffer) - count:
-            wanted = min(max(count, _BUFFER_BYTES), self._end - self.position)
-            self._buffer = os.pread(self._descriptor, wanted, self.position)
-            self._buffer_start, at = self.position, 0
+            self._require(count)
+            wanted = min(max(count, _BUFFER_BYTES), self._end - position)
+            self._buffer = os.pread(self._descriptor, wanted, position)
+            self._buffer_start, at = position, 0
             if len(self._buffer) < count:
                 raise self._cut_off()
-        self.position += count
+        self.position = position + count
         return self._buffer[at : at + count]
 
     def rest(self) -> Iterator[memoryview]:

@@ -13,6 +13,9 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, chain
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -123,13 +126,16 @@ def plan_split(
     classes: set[str] = set()
     payload_bytes = position = 0
     with open(_index(folder, source.split), "wb") as index:
-        for image in _in_order(source, layout, progress, cancel):
-            line = json.dumps([*image, labels[image.synset]]).encode() + b"\n"
-            index.write(line)
-            lines.extend((position, len(line)))
-            position += len(line)
-            payload_bytes += image.size
-            classes.add(image.synset)
+        for listed in _in_order(source, layout, cancel):
+            written = [_line(image, labels[image.synset]) for image in listed]
+            index.write(b"".join(written))
+            lengths = [len(line) for line in written]
+            starts = accumulate(lengths, initial=position)
+            lines.extend(chain.from_iterable(zip(starts, lengths, strict=False)))
+            position += sum(lengths)
+            payload_bytes += sum(image.size for image in listed)
+            classes |= {image.synset for image in listed}
+            progress.add_items(len(listed))
     count = len(lines) // 2
     if not count:
         raise NotFoundError(
@@ -170,19 +176,20 @@ def _pairs(values: Sequence[int]) -> Iterator[tuple[int, int]]:
     return zip(values[::2], values[1::2], strict=True)
 
 
-def _in_order(
-    source: SplitSource, layout: Layout, progress: Progress, cancel: CancelToken
-) -> Iterator[Image]:
+def _in_order(source: SplitSource, layout: Layout, cancel: CancelToken) -> Iterator[list[Image]]:
     """Before they are shuffled: by synset and name, or by name alone where they are not."""
     if source.split == "train":
-        for listed in images(source, cancel=cancel):
-            progress.add_items(len(listed))
-            yield from listed
+        yield from images(source, cancel=cancel)
         return
     whole = [image for listed in images(source, cancel=cancel) for image in listed]
-    progress.add_items(len(whole))
     by_synset = source.split in layout.shuffled
-    yield from sorted(whole, key=lambda each: (each.synset if by_synset else "", each.name))
+    yield sorted(whole, key=attrgetter("synset", "name") if by_synset else attrgetter("name"))
+
+
+def _line(image: Image, label: int) -> bytes:
+    """One image as JSON. Put together here: of a million, json.dumps would take half the time."""
+    name, synset = encode_basestring_ascii(image.name), encode_basestring_ascii(image.synset)
+    return f"[{name}, {synset}, {image.offset}, {image.size}, {label}]\n".encode("ascii")
 
 
 def _index(folder: Path, split: str) -> Path:
