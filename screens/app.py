@@ -85,6 +85,8 @@ class DsmanagerApp(App[None]):
         self.call_after_refresh(self.model.start)  # after the first paint
 
     def _sample(self) -> None:
+        if not self.is_running:
+            return  # it ends: its screens go first, its timers last
         while self.model.notices:
             notice = self.model.notices.popleft()
             self.notify(

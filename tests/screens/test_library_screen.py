@@ -290,6 +290,22 @@ def test_quitting_names_running_jobs_and_leaves_them_by_default(
     assert jobs.get(job.id).state == "cancelled"
 
 
+def test_a_sample_that_is_due_while_the_app_ends_finds_no_screen_and_is_nothing(
+    drive: Drive, settings: Settings
+) -> None:
+    """Screens are closed first and timers stopped last."""
+    apps = []
+
+    async def steps(driver: Any) -> None:
+        await driver.sees("cherry")
+        apps.append(driver.app)
+
+    drive(settings, steps)
+    (app,) = apps
+    assert not app.screen_stack
+    app._sample()
+
+
 def test_the_mouse_moves_sorts_and_presses(drive: Drive, settings: Settings) -> None:
     async def steps(driver: Any) -> None:
         await driver.sees("cherry")
