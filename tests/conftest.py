@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import secrets
@@ -17,7 +18,20 @@ import pytest
 from dsmanager.remotes import server
 from dsmanager.settings import RemoteConfig
 
+ROOT = Path(__file__).parents[1]
 _FOREIGN = ("AWS_", "ARMORY_", "DSMANAGER_", "VERIFY_SSL", "TFDS_DATA_DIR", "S3_")
+
+
+def pytest_configure() -> None:
+    """Each worker has one processor: threads of NumPy's in each process would share it."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compiles dsmanager: builders' processes write no bytecode, and would do it every time."""
+    if not hasattr(session.config, "workerinput"):
+        for folder in ("dsmanager", "screens", "builders"):
+            compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 @dataclass(frozen=True)
