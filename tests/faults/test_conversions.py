@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,17 +40,25 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def write_tars(folder: Path) -> None:
+@pytest.fixture(scope="session")
+def large_tars(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three of 2 MB each, which gzip makes half as large: what is asked for before is too little.
 
     As letters of 16 kinds, so that neither Zstandard nor anybody else makes more of them.
     """
+    folder = tmp_path_factory.mktemp("large-tars")
     letters = random.Random(1)
-    for number in range(3):
-        members = [
-            (f"{number}{key}.bin", bytes(letters.choices(range(16), k=250_000))) for key in range(8)
-        ]
-        write_tar(folder / f"t-{number}.tar.gz", members, "gz")
+    return [
+        write_tar(
+            folder / f"t-{number}.tar.gz",
+            [
+                (f"{number}{key}.bin", bytes(letters.choices(range(16), k=250_000)))
+                for key in range(8)
+            ],
+            "gz",
+        )
+        for number in range(3)
+    ]
 
 
 def write_tree(folder: Path) -> None:
@@ -83,9 +92,10 @@ def assert_full(ended: Ended, disk: Path) -> None:
     ids=lambda value: " ".join(value) or "plain" if isinstance(value, tuple) else str(value),
 )
 def test_a_disk_that_fills_up_while_tars_are_converted_is_9_and_the_next_run_goes_on(
-    kilobytes: int, reused: int, options: tuple[str, ...], machine, zygote, disk
+    kilobytes: int, reused: int, options: tuple[str, ...], machine, zygote, disk, large_tars
 ) -> None:
-    write_tars(machine.root)
+    for tar in large_tars:
+        shutil.copy(tar, machine.root)
     place = disk(f"size={kilobytes}k")
     assert_full(
         zygote.run(machine, "convert", *TARS[:1], f"{place}/out", *TARS[1:], *options), place
