@@ -26,7 +26,7 @@ FLOATS = [np.dtype(f"f{size}") for size in (2, 4, 8)]
 NUMBERS = [*INTEGERS, *FLOATS, np.dtype(bool)]
 texts = st.one_of(st.text(max_size=8), st.binary(max_size=200))
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=5)
-checked = settings(deadline=None, max_examples=100)
+checked = settings(deadline=None, max_examples=50)
 
 
 def theirs(spec: Any, example: Any) -> bytes:

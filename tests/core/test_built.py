@@ -200,7 +200,7 @@ hostile_splits = st.lists(st.dictionaries(keys, json_values) | json_values, max_
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.dictionaries(st.sampled_from(["fileFormat", "location", "description"]), json_values),

@@ -235,7 +235,7 @@ values = st.recursive(
 changed = st.dictionaries(st.sampled_from([*DIGIT, "version"]), values, max_size=3)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(
     st.text(max_size=60)
     | values.map(json.dumps)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dsmanager.errors import UsageError
 from dsmanager.refs import COMPRESSION_SUFFIXES, Ref, RefPattern, is_version, parse_archive_name
 
-bounded = settings(deadline=None, max_examples=200)
+bounded = settings(deadline=None, max_examples=80)
 
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
 segments = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+,=\-]{0,10}", fullmatch=True)

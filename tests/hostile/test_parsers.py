@@ -74,7 +74,7 @@ def test_any_bytes_are_accepted_or_refused_with_our_error(name: str, parser: Par
     scripts = st.binary(max_size=40).map(lambda tail: b"\xff" + tail)
     arbitrary = st.binary(max_size=600) | scripts | _damaged(seeds)
 
-    @settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
     @given(arbitrary)
     def check(data: bytes) -> None:
         run(data)
@@ -106,7 +106,7 @@ def test_any_json_in_any_place_is_accepted_or_refused_with_our_error(
         ).read_bytes()
     )
 
-    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         places = list(_places(whole))
@@ -160,7 +160,7 @@ def test_what_features_accepts_makes_tfds_import_nothing_else(
     monkeypatch.syspath_prepend(str(tmp_path))
     target, outcomes = parser("features"), []
 
-    @settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
     @given(st.binary(min_size=3, max_size=20).map(lambda tail: b"\xfe" + tail))
     def check(script: bytes) -> None:
         value = json.loads(json_text(script, (target.NEW, target.OLD), target.WORDS))

@@ -47,7 +47,7 @@ CONTENTS = st.binary(max_size=80) | TABLES.map(lambda value: json.dumps(value).e
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(contents=st.dictionaries(FILES, CONTENTS, max_size=5))
 def test_whatever_stands_in_the_files_a_job_comes_out(tmp_path_factory, contents):
@@ -68,7 +68,7 @@ def test_whatever_stands_in_the_files_a_job_comes_out(tmp_path_factory, contents
     assert job.items_done >= 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(value=TABLES | VALUES)
 def test_a_request_is_read_back_or_refused(value):
     request = JobRequest.from_json(value)
