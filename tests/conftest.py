@@ -1,4 +1,8 @@
-"""Real S3 servers for every test, and an environment that knows nothing of this machine."""
+"""Real S3 servers for every test, and an environment that knows nothing of this machine.
+
+What takes long is made once: a process with everything imported, of which dsmanager is forked, for
+each worker, and small built datasets for all of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from harness.machine import write_builders
+from harness.processes import Zygote
 
+from dsmanager.locks import locked
 from dsmanager.remotes import server
 from dsmanager.settings import RemoteConfig
 
@@ -122,6 +129,39 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def remote_config(seaweedfs: S3Server) -> RemoteConfig:
     """An empty remote on the embedded server, of this test alone."""
     return seaweedfs.config()
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all workers of this run; what is made there is made under a lock."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Starts processes of dsmanager that need not import it, one a worker."""
+    with Zygote() as zygote:
+        yield zygote
+
+
+@pytest.fixture(scope="session")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two small builders, ``tiny`` and ``several``."""
+    return write_builders(tmp_path_factory.mktemp("builders") / "all")
+
+
+@pytest.fixture(scope="session")
+def built_data(shared_folder: Path, builders: Path, zygote: Zygote) -> Path:
+    """``tiny:1.0.0``, ``several/rgb:2.1.0`` and ``several/all:2.1.0``, built once: copy them."""
+    root = shared_folder / "built-data"
+    with locked(root.with_suffix(".lock"), purpose="build the data of the tests"):
+        if not (root / "complete").exists():
+            machine = zygote.new_machine(root)
+            machine.run("build", "--path", str(builders / "tiny"))
+            machine.run("build", "several/*", "--path", str(builders / "several"))
+            (root / "complete").touch()
+    return root / "data"
 
 
 @pytest.fixture(name="wait_until", scope="session")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.processes import Zygote
 
 from dsmanager.built import BuiltDataset
 from dsmanager.cli.arguments import normalised
@@ -19,6 +19,7 @@ from dsmanager.library.building import BuildResult
 from dsmanager.library.library import Library
 
 Write = Callable[..., Path]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 DOWNLOADING = {
     "features": "{'text': tfds.features.Text()}",
     "splits": "{'train': self._generate_examples(dl_manager.download(URL))}",
@@ -38,20 +39,12 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Buil
     return run
 
 
-def _command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    places = {
-        "DSMANAGER_CONFIG": str(tmp_path / "config.toml"),
-        "DSMANAGER_STATE_DIR": str(tmp_path / "state"),
-        "DSMANAGER_DATA_DIR": str(tmp_path / "data"),
-        "https_proxy": "http://127.0.0.1:9",  # nothing is fetched from anywhere
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "dsmanager", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **places},
-    )
+@pytest.fixture
+def command(tmp_path: Path, zygote: Zygote) -> Command:
+    """Runs dsmanager, which fetches nothing from anywhere."""
+    machine = zygote.new_machine(tmp_path / "machine")
+    machine.extra["https_proxy"] = "http://127.0.0.1:9"
+    return functools.partial(machine.run, code=None)
 
 
 def test_checksums_are_registered_beside_the_builder(
@@ -105,12 +98,12 @@ def test_another_format_needs_clean(build: Any, write_builder: Write) -> None:
 
 
 def test_all_goes_on_after_a_failure_and_ends_with_a_table(
-    write_builder: Write, tmp_path: Path
+    command: Command, write_builder: Write
 ) -> None:
     home = write_builder(name="first")
     write_builder(name="broken", body="raise KeyError('oh')\nyield")
     write_builder(name="third", body="for i in range(1500):\n    yield i, {'x': i}")
-    done = _command(tmp_path, "build", "--all", "--path", str(home.parent))
+    done = command("build", "--all", "--path", str(home.parent))
     assert done.returncode == 3
     lines = done.stderr.splitlines()
     start = lines.index(next(line for line in lines if line.split()[:2] == ["ref", "outcome"]))
@@ -124,11 +117,11 @@ def test_all_goes_on_after_a_failure_and_ends_with_a_table(
 
 
 def test_all_means_the_catalogue_and_the_users_folders(
-    write_builder: Write, tmp_path: Path
+    command: Command, write_builder: Write, tmp_path: Path
 ) -> None:
     home = write_builder(name="mine")
-    (tmp_path / "config.toml").write_text(f'builders = ["{home.parent}"]\n')
-    done = _command(tmp_path, "build", "--all", "--manual-dir", str(tmp_path / "none"), "--json")
+    (tmp_path / "machine" / "config.toml").write_text(f'builders = ["{home.parent}"]\n')
+    done = command("build", "--all", "--manual-dir", str(tmp_path / "none"), "--json")
     answer = json.loads(done.stdout)
     assert [row["ref"] for row in answer["data"]] == ["mine:1.0.0"]
     refs = {error["ref"] for error in answer["errors"]}
@@ -141,9 +134,9 @@ def test_all_means_the_catalogue_and_the_users_folders(
     [("--all", "digit"), ("digit", "--format", "parquet"), ("digit", "--workers", "0"), ()],
 )
 def test_requests_that_mean_nothing_are_usage_errors(
-    tmp_path: Path, arguments: tuple[str, ...]
+    command: Command, arguments: tuple[str, ...]
 ) -> None:
-    assert _command(tmp_path, "build", *arguments).returncode == 2
+    assert command("build", *arguments).returncode == 2
 
 
 def test_armorys_spellings_mean_the_same() -> None:
@@ -151,14 +144,14 @@ def test_armorys_spellings_mean_the_same() -> None:
     assert normalised(["build", "-ds", "a", "all"]) == ["build", "a", "all"]
 
 
-def test_armorys_spelling_registers_checksums(tmp_path: Path, write_builder: Write) -> None:
+def test_armorys_spelling_registers_checksums(command: Command, write_builder: Write) -> None:
     home = write_builder(checksums="")
-    done = _command(tmp_path, "build", "-lcs", str(home), "--register_checksums")
+    done = command("build", "-lcs", str(home), "--register_checksums")
     assert done.returncode == 0, done.stderr
 
 
 def test_what_has_no_use_for_a_cluster_or_beam_ends_with_2(
-    write_builder: Write, tmp_path: Path
+    command: Command, write_builder: Write
 ) -> None:
     home = str(write_builder())
     for options, said in (
@@ -167,6 +160,6 @@ def test_what_has_no_use_for_a_cluster_or_beam_ends_with_2(
         (("--beam-option", "--runner=x"), "no option of a Beam pipeline"),
         (("--beam-option", "runner=x", "--beam-option", "y"), "uses no Beam"),
     ):
-        done = _command(tmp_path, "build", "--path", home, *options)
+        done = command("build", "--path", home, *options)
         assert done.returncode == 2, done.stderr
         assert said in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.processes import Zygote
 
 from dsmanager.library.collecting import Collection, collect, plan_collection
 from dsmanager.library.garbage import Request
@@ -39,6 +40,7 @@ class Place:
 
     root: Path
     library: Library
+    zygote: Zygote
 
     @property
     def data_dir(self) -> Path:
@@ -87,31 +89,25 @@ class Place:
     def everything(self) -> set[str]:
         return {str(path.relative_to(self.data_dir)) for path in self.data_dir.rglob("*")}
 
-    def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """The real program; its envelope."""
+    @property
+    def environment(self) -> dict[str, str]:
         own = {
             "DSMANAGER_CONFIG": str(self.root / "config.toml"),
             "DSMANAGER_STATE_DIR": str(self.root / "state"),
             "DSMANAGER_DATA_DIR": str(self.data_dir),
-            "PYTHONPATH": str(ROOT),
             "HOME": str(self.root),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "dsmanager", "--json", *arguments],
-            env={**os.environ, **own},
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return {**os.environ, **own}
+
+    def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """The real program; its envelope."""
+        ended = self.zygote.run(self, "--json", *arguments)
+        assert ended.code == code, ended
+        return ended.json
 
 
 @pytest.fixture
-def make_place(tmp_path: Path) -> Callable[..., Place]:
+def make_place(tmp_path: Path, zygote: Zygote) -> Callable[..., Place]:
     def make(remote: RemoteConfig | None = None, *, name: str = "machine") -> Place:
         root = tmp_path / name
         root.mkdir()
@@ -123,7 +119,7 @@ def make_place(tmp_path: Path) -> Callable[..., Place]:
             remotes={remote.name: remote} if remote else {},
             working_dir=root,
         )
-        return Place(root, Library(settings=settings))
+        return Place(root, Library(settings=settings), zygote)
 
     return make
 

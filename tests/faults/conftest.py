@@ -1,4 +1,4 @@
-"""One zygote, one small dataset and one proxy a worker; machines in states to start from; disks."""
+"""One proxy a worker; machines in states to start from; disks."""
 
 from __future__ import annotations
 
@@ -9,45 +9,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness.machine import new_machine, write_builders
-from harness.processes import Zygote
 from harness.proxy import FaultProxy
 from harness.starts import Starts, with_payload
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as zygote:
-        yield zygote
+def starts(built_data: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> Starts:
+    return Starts(built_data, seaweedfs.config, tmp_path_factory.mktemp("starts"))
 
 
 @pytest.fixture(scope="session")
-def builders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_builders(tmp_path_factory.mktemp("builders") / "all")
-
-
-@pytest.fixture(scope="session")
-def built(zygote: Zygote, builders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data dir with ``tiny:1.0.0``."""
-    machine = new_machine(tmp_path_factory.mktemp("built") / "machine")
-    done = zygote.run(machine, "build", "tiny", "--path", str(builders / "tiny"))
-    assert done.code == 0, done.stderr
-    return machine.data_dir
-
-
-@pytest.fixture(scope="session")
-def starts(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory) -> Starts:
-    return Starts(built, seaweedfs.config, tmp_path_factory.mktemp("starts"))
-
-
-@pytest.fixture(scope="session")
-def starts_with(built: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory):
+def starts_with(built_data: Path, seaweedfs, tmp_path_factory: pytest.TempPathFactory):
     """``starts_with(n)``: machines whose dataset has n bytes more."""
 
     @functools.cache
     def make(size_bytes: int) -> Starts:
         folder = tmp_path_factory.mktemp("large-starts")
-        data = with_payload(built, folder / "data", size_bytes)
+        data = with_payload(built_data, folder / "data", size_bytes)
         return Starts(data, seaweedfs.config, folder)
 
     return make

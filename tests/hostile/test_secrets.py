@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from harness.processes import Zygote
 
 from dsmanager.cli.main import VERBS
 from dsmanager.remotes import server
@@ -76,15 +77,24 @@ def served(victim: Any) -> Iterator[Any]:
         server.stop("local", state_dir=victim.root / "state")
 
 
-def test_secrets_are_nowhere(served: Any) -> None:
+def test_secrets_are_nowhere(served: Any, zygote: Zygote) -> None:
     home = served.root / "state" / "servers" / "local"
     pair = json.loads((home / "credentials.json").read_text())
     secrets = {*pair.values(), *USERINFO.split(":"), *ENVIRONMENT.values()} - {"1"}
     served.extra |= ENVIRONMENT
+
+    def run(*command: str) -> str:
+        ended = zygote.run(served, *command)
+        for secret in secrets:
+            for spelled in (secret, quote(secret, safe="")):
+                assert spelled not in ended.stdout, (command, ended.stdout)
+                assert spelled not in ended.stderr, (command, ended.stderr)
+        return ended.stdout
+
     for commands in (BY_VERB.get(verb, [[verb]]) for verb in ordered()):
         for command in commands:
-            _run(served, command, secrets)
-    listed = json.loads(_run(served, ["--json", "list", "--remote", "local"], secrets))
+            run(*command)
+    listed = json.loads(run("--json", "list", "--remote", "local"))
     assert listed["data"][0]["remote"], "the server took the keys of its own file"
 
     endpoint = server.status("local", state_dir=served.root / "state").endpoint_url
@@ -94,12 +104,10 @@ def test_secrets_are_nowhere(served: Any) -> None:
     for url in (endpoint, with_userinfo, f"http://{USERINFO}@127.0.0.1:1"):
         served.extra["AWS_ENDPOINT_URL"] = str(url)
         for command in (["upload", "small"], ["remote", "check"], ["doctor"]):
-            _run(served, [*remote, *command], secrets)
-    _run(
-        served, ["remote", "add", "bad", "s3://bucket/x", "--endpoint-url", with_userinfo], secrets
-    )
-    _run(served, ["--remote", f"s3://{USERINFO}@bucket/x", "list"], secrets)
-    _run(served, ["list", "--remote", f"https://{USERINFO}@host/x"], secrets)
+            run(*remote, *command)
+    run("remote", "add", "bad", "s3://bucket/x", "--endpoint-url", with_userinfo)
+    run("--remote", f"s3://{USERINFO}@bucket/x", "list")
+    run("list", "--remote", f"https://{USERINFO}@host/x")
     assert set(_holding(served.root, secrets)) == {home / "credentials.json", home / "s3.json"}
     for path in (home / "credentials.json", home / "s3.json", home / "security.toml"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -109,16 +117,6 @@ def ordered() -> list[str]:
     """Verbs in the order that makes most of them succeed: what is taken away, last."""
     first = ["package", "upload"]
     return [*first, *(verb for verb in VERBS if verb not in (*first, "rm")), "rm"]
-
-
-def _run(victim: Any, command: list[str], secrets: set[str]) -> str:
-    done = victim.run(*command, code=None)
-    for secret in secrets:
-        for spelled in (secret, quote(secret, safe="")):
-            assert spelled not in done.stdout, (command, done.stdout)
-            assert spelled not in done.stderr, (command, done.stderr)
-    assert isinstance(done.stdout, str)
-    return done.stdout
 
 
 def _holding(root: Path, secrets: set[str]) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 
 import pytest
+from harness.machine import new_machine
 
 ARCHIVE = "tiny__1.0.0__cache.tar.gz"
 
@@ -58,7 +59,7 @@ def test_a_data_dir_that_is_a_file_is_told(machine, builders):
     assert machine.data_dir.read_text() == "a file"
 
 
-def test_a_read_only_data_dir_is_read_and_not_written(built_machine, new_machine, small_disk):
+def test_a_read_only_data_dir_is_read_and_not_written(built_machine, small_disk):
     built_machine.run("package", "tiny")
     machine = new_machine(small_disk / "machine")
     shutil.copytree(built_machine.data_dir / "tiny", machine.data_dir / "tiny")
@@ -86,7 +87,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.parametrize("verb", ["build", "package", "extract", "download"])
 def test_a_full_disk_is_told_and_leaves_nothing(
-    built_machine, new_machine, builders, remote_config, small_disk, verb
+    built_machine, builders, remote_config, small_disk, verb
 ):
     built_machine.use(remote_config)
     full = new_machine(small_disk / "machine")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.processes import Zygote
 
 from dsmanager.library.library import Library
 from dsmanager.manifest import Entry, update_manifest
@@ -67,8 +67,9 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 class Machine:
     """A data dir with its own manifest and settings."""
 
-    def __init__(self, root: Path, remote: RemoteConfig) -> None:
+    def __init__(self, root: Path, remote: RemoteConfig, zygote: Zygote) -> None:
         self.root = root
+        self._zygote = zygote
         root.mkdir()
         add_remote(root / "config.toml", remote, make_current=True)
 
@@ -102,18 +103,9 @@ class Machine:
         return {str(ref): entry.sha256 for ref, entry in self.library.manifest.entries.items()}
 
     def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        done = subprocess.run(
-            [sys.executable, "-m", "dsmanager", "--json", *arguments],
-            env=self.environment,
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        ended = self._zygote.run(self, "--json", *arguments)
+        assert ended.code == code, ended
+        return ended.json
 
     def crowd(self, processes: int, entries: int, at_once: int, *, shared: bool) -> None:
         """Many processes at once: each adds its entries to its own manifest, or to one of all."""
@@ -131,9 +123,9 @@ class Machine:
 
 
 @pytest.fixture
-def make_machine(tmp_path: Path) -> Callable[..., Machine]:
+def make_machine(tmp_path: Path, zygote: Zygote) -> Callable[..., Machine]:
     def make(remote: RemoteConfig, name: str = "machine") -> Machine:
-        return Machine(tmp_path / name, remote)
+        return Machine(tmp_path / name, remote, zygote)
 
     return make
 

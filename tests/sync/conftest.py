@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from harness.processes import Zygote
 
 from dsmanager.library.library import Library
 from dsmanager.library.removal import plan_removal, remove
@@ -76,6 +77,7 @@ class Machine:
     """One data dir with its settings and state; ``run`` and ``start`` are real processes."""
 
     root: Path
+    zygote: Zygote
     remote: RemoteConfig | None = None
 
     @property
@@ -126,16 +128,20 @@ class Machine:
             if path.is_file()
         }
 
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
+    @property
+    def environment(self) -> dict[str, str]:
         own = {
             "DSMANAGER_CONFIG": str(self.root / "config.toml"),
             "DSMANAGER_STATE_DIR": str(self.root / "state"),
             "DSMANAGER_DATA_DIR": str(self.data_dir),
             "HOME": str(self.root),
         }
+        return {**os.environ, **own}
+
+    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "dsmanager", *arguments],
-            env={**os.environ, **own},
+            env=self.environment,
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -146,10 +152,9 @@ class Machine:
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         """Runs dsmanager and checks its exit code; returns stdout and stderr."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == code, (arguments, process.returncode, out, err)
-        return out, err
+        ended = self.zygote.run(self, *arguments)
+        assert ended.code == code, ended
+        return ended.stdout, ended.stderr
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         return json.loads(self.run("--json", *arguments, code=code)[0])
@@ -166,13 +171,15 @@ def _flip_a_byte() -> Callable[..., None]:
 
 
 @pytest.fixture
-def new_machine(tmp_path: Path, remote_config: RemoteConfig) -> Callable[..., Machine]:
+def new_machine(
+    tmp_path: Path, remote_config: RemoteConfig, zygote: Zygote
+) -> Callable[..., Machine]:
     """Makes machines; all of a test share one empty remote."""
 
     def make(name: str, remote: RemoteConfig | None = remote_config) -> Machine:
         root = tmp_path / name
         (root / "data").mkdir(parents=True)
-        machine = Machine(root)
+        machine = Machine(root, zygote)
         machine.use(remote)
         return machine
 

@@ -8,31 +8,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness.machine import Machine, new_machine, write_builders
+from harness.machine import Machine
+from harness.processes import Zygote
 from harness.terminal import Terminal
 
 Open = Callable[..., Terminal]
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """A machine whose configured builders made ``tiny`` and both configs of ``several``."""
-    root = tmp_path_factory.mktemp("tui") / "machine"
-    machine = new_machine(root)
-    builders = write_builders(root / "builders")
-    (root / "config.toml").write_text(f'builders = ["{builders}"]\n')
-    machine.run("build", "tiny", "several/*")
-    return machine
-
-
 @pytest.fixture
-def machine(built: Machine, tmp_path: Path, remote_config) -> Machine:
-    """A copy of it with an empty remote of its own."""
-    copy = new_machine(tmp_path / "machine")
-    shutil.copytree(built.data_dir, copy.data_dir)
-    shutil.copy(built.root / "config.toml", copy.root / "config.toml")
-    copy.use(remote_config)
-    return copy
+def machine(
+    built_data: Path, builders: Path, tmp_path: Path, zygote: Zygote, remote_config
+) -> Machine:
+    """A machine with built data, their builders and an empty remote of its own."""
+    machine = zygote.new_machine(tmp_path / "machine")
+    shutil.copytree(built_data, machine.data_dir)
+    (machine.root / "config.toml").write_text(f'builders = ["{builders}"]\n')
+    machine.use(remote_config)
+    return machine
 
 
 @pytest.fixture

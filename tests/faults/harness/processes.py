@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.machine import Machine
+from harness.machine import Machine, new_machine
 
 GIVE_UP_S = 120.0
 KILLED = -9
@@ -115,6 +115,10 @@ class Zygote:
             Path(f"{running.out}.{suffix}").unlink(missing_ok=True)
         return ended
 
+    def new_machine(self, root: Path) -> ForkingMachine:
+        """A machine in a folder that does not exist yet, whose ``run`` imports nothing again."""
+        return ForkingMachine(new_machine(root).root, zygote=self)
+
     def run(self, machine: Machine, *arguments: str, **more: Any) -> Ended:
         kill_after_s = more.pop("kill_after_s", None)
         return self.wait(self.start(machine, *arguments, **more), kill_after_s=kill_after_s)
@@ -126,6 +130,20 @@ class Zygote:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
+
+
+@dataclass
+class ForkingMachine(Machine):
+    """A machine whose ``run`` is a real process, too, with everything imported when it begins."""
+
+    zygote: Zygote = field(kw_only=True)
+
+    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        ended = self.zygote.run(self, *arguments)
+        done = subprocess.CompletedProcess(arguments, ended.code, ended.stdout, ended.stderr)
+        assert not ended.hung, done
+        assert code is None or done.returncode == code, done
+        return done
 
 
 def _text(path: Path) -> str:

@@ -44,11 +44,13 @@ def preload() -> None:
         if not found.name.startswith(NOT_IMPORTED) and not found.name.endswith("__main__"):
             with suppress(ImportError):
                 import_module(found.name)
+    from dsmanager.loading import without_tensorflow
     from dsmanager.remotes.client import Clients
     from dsmanager.settings import RemoteConfig
 
     config = RemoteConfig("none", "s3://none/", endpoint_url="http://127.0.0.1:9", anonymous=True)
     assert Clients(config).control.meta.service_model.operation_names
+    without_tensorflow.install()  # imports TFDS, as ``load`` does
 
 
 def watch_changes(kill_at: int, kill_after: str, counted: list[int]) -> None:

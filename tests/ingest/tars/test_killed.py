@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ LAYOUTS = {
     "shuffled": ("--shuffle", "7", "--shards", "3"),
     "array_record": ("--to", "array_record", "--max-shard-size", "20k"),
 }
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as zygote:
-        yield zygote
 
 
 def prepared(root: Path) -> Machine:

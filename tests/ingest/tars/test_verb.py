@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from harness.goodness import one_clear_line
-from harness.machine import Machine, new_machine
+from harness.processes import ForkingMachine, Zygote
 from harness.tars import photos, write_tar
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    machine = new_machine(tmp_path / "machine")
+def machine(tmp_path: Path, zygote: Zygote) -> ForkingMachine:
+    machine = zygote.new_machine(tmp_path / "machine")
     for number in range(2):
         write_tar(machine.root / f"val-{number}.tar", photos(10 * number, 5))
     return machine
 
 
-def test_a_conversion_into_the_data_dir_is_a_dataset_like_any_other(machine: Machine) -> None:
+def test_a_conversion_into_the_data_dir_is_a_dataset_like_any_other(
+    machine: ForkingMachine,
+) -> None:
     place = str(machine.data_dir / "photos" / "2.1.0")
     done = machine.run("convert", "val-0.tar", "val-1.tar", place, "--name", "photos", "--json")
     row = json.loads(done.stdout)["data"][0]
@@ -51,7 +52,7 @@ def test_a_conversion_into_the_data_dir_is_a_dataset_like_any_other(machine: Mac
         (("val-0.tar", "out", "--cluster", "tcp://127.0.0.1:1", "--workers", "0"), 2, "workers"),
     ],
 )
-def test_what_goes_wrong_has_its_exit_code(machine: Machine, arguments, code, said) -> None:
+def test_what_goes_wrong_has_its_exit_code(machine: ForkingMachine, arguments, code, said) -> None:
     (machine.root / "full").mkdir()
     (machine.root / "full" / "file").write_text("mine" * 200)
     done = machine.run("convert", *arguments, code=code)
@@ -62,7 +63,7 @@ def test_what_goes_wrong_has_its_exit_code(machine: Machine, arguments, code, sa
     assert not (machine.root / "out").exists()
 
 
-def test_a_conversion_can_be_a_job(machine: Machine) -> None:
+def test_a_conversion_can_be_a_job(machine: ForkingMachine) -> None:
     started = machine.run("convert", "val-0.tar", "out", "--shards", "2", "--detach", "--json")
     job = json.loads(started.stdout)["data"][0]
     assert (job["kind"], job["ref"]) == ("convert", "val-0.tar out")
@@ -70,12 +71,10 @@ def test_a_conversion_can_be_a_job(machine: Machine) -> None:
     assert len(list((machine.root / "out").glob("val-0.tfrecord-*-of-00002"))) == 2
 
 
-def test_of_two_at_once_one_works_and_the_other_finds_it_done(machine: Machine) -> None:
-    def outcome(_: int) -> str:
-        done = machine.run("convert", "val-{0..1}.tar", "out", "--shuffle", "1", "--json")
-        return str(json.loads(done.stdout)["data"][0]["outcome"])
-
-    with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(outcome, range(2))) == ["converted", "unchanged"]
+def test_of_two_at_once_one_works_and_the_other_finds_it_done(machine: ForkingMachine) -> None:
+    command = ("convert", "val-{0..1}.tar", "out", "--shuffle", "1", "--json")
+    both = [machine.zygote.start(machine, *command) for _ in range(2)]
+    ended = [machine.zygote.wait(running) for running in both]
+    assert sorted(each.json["data"][0]["outcome"] for each in ended) == ["converted", "unchanged"]
     names = {path.name for path in machine.root.iterdir()}
     assert not [name for name in names if name.startswith(".out")]
