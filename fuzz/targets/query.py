@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from dsmanager.errors import UsageError
 from dsmanager.library.presence import Built, Presence
@@ -11,9 +10,7 @@ from dsmanager.library.query import Query
 from dsmanager.refs import Ref
 from fuzz.checks import refusing_with
 
-_BUILT = Built(
-    Path("/data/digit/1.0.8"), 10**9, 3, "tfrecord", {"train": {"examples": 9, "shards": 1}}
-)
+_BUILT = Built("/data/digit/1.0.8", 10**9, 3, "tfrecord", {"train": {"examples": 9, "shards": 1}})
 ROWS = (Presence(Ref("digit", None, "1.0.8"), built=_BUILT), Presence(Ref("coco", "2017", "1.1.0")))
 
 

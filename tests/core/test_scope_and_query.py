@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,8 +101,8 @@ def test_what_is_no_ref_is_a_usage_error(text):
         chosen(text)
 
 
-BUILT = Built(Path("b"), 2_000_000_000, 5, "tfrecord", {"train": {"examples": 1350, "shards": 1}})
-CACHED = Cached(Path("c"), 900_000, "ab" * 32, None)
+BUILT = Built("b", 2_000_000_000, 5, "tfrecord", {"train": {"examples": 1350, "shards": 1}})
+CACHED = Cached("c", 900_000, "ab" * 32, None)
 REMOTE = OnRemote("s3://b/c", "c", 900_000, None, "")
 RECORDED = Entry(REFS[3], "c", 900_000, "ab" * 32, ())
 ROWS = [

@@ -83,7 +83,7 @@ def make_presence(
 ) -> Presence:
     """A presence with these sizes; equal sizes have equal hashes."""
     ref = Ref(name, config, version)
-    folder = Path("/data")
+    built_at, cached_at = f"/data/{ref.subdir}", f"/data/cache/{ref.archive_name()}"
 
     def sha(size: int) -> str:
         return hashlib.sha256(str(size).encode()).hexdigest()
@@ -93,10 +93,8 @@ def make_presence(
         ref,
         None
         if built is None
-        else Built(folder / ref.subdir, built, 3, "tfrecord", splits, more.pop("problem", None)),
-        None
-        if cached is None
-        else Cached(folder / "cache" / ref.archive_name(), cached, sha(cached), None),
+        else Built(built_at, built, 3, "tfrecord", splits, more.pop("problem", None)),
+        None if cached is None else Cached(cached_at, cached, sha(cached), None),
         None
         if remote is None
         else OnRemote(f"s3://b/{ref.stem}", ref.archive_name(), remote, sha(remote), "2026-01-01"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,7 +232,7 @@ def test_a_merge_loses_nothing_and_says_what_it_did(target, source, replace_diff
     for each in lines:
         assert merged[each.ref] == each.entry
         mine, theirs = target.get(each.ref), source[each.ref]
-        same = mine is not None and replace(mine, remote=None) == replace(theirs, remote=None)
+        same = mine is not None and mine._replace(remote=None) == theirs._replace(remote=None)
         if mine is None:
             assert (each.outcome, each.entry) == ("added", theirs)
         elif same or replace_differing is False:
