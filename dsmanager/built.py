@@ -11,7 +11,6 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -269,8 +268,8 @@ def _walk(folder: str, above: str, unreadable: list[OSError]) -> Iterator[BuiltD
             continue
         if above and is_version(name):
             ref = Ref.of_subdir(above + name)
-            if ref is not None and _holds_dataset(found := BuiltDataset(ref, entry.path)):
-                yield found
+            if ref is not None and _may_hold_dataset(entry.path):
+                yield BuiltDataset(ref, entry.path)
         elif above.count("/") < _DEPTH and (above or name not in _NOT_DATASETS):
             yield from _walk(entry.path, f"{above}{name}/", unreadable)
 
@@ -286,13 +285,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _holds_dataset(found: BuiltDataset) -> bool:
-    """A folder that cannot be looked into counts: it is shown as damaged, not left out."""
-    with suppress(VerificationError):
-        if DATASET_INFO in found.records:
-            return True
+def _may_hold_dataset(folder: str) -> bool:
+    """A folder that cannot be looked into counts: it is shown as damaged, not left out.
+
+    Its files are looked at when they are asked for: who wants refs does without them, and what was
+    seen before a lock was waited for is not what is there after it.
+    """
     try:
-        os.stat(f"{found.location}/{DATASET_INFO}")
+        os.stat(f"{folder}/{DATASET_INFO}")
     except OSError as error:
         return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
     return True

@@ -259,6 +259,8 @@ def begin_writeback(descriptor: int) -> None:
 
 def begin_flush(tree: Path) -> None:
     """Has the disk begin with a tree that is flushed later, beside whatever comes next."""
+    from dsmanager import libc  # noqa: F401 - not in a thread that the end of the process cuts off
+
     threading.Thread(target=_begin_flush, args=(tree,), daemon=True).start()
 
 

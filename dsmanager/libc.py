@@ -1,4 +1,4 @@
-"""Calls of Linux's C library that Python does not offer; elsewhere each says that it did nothing.
+"""Calls of Linux's C library that Python does not offer; elsewhere they do nothing.
 
 Loading it takes a tenth of what a listing takes, so it is imported where it is needed.
 """

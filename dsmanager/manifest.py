@@ -11,8 +11,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dsmanager.errors import DsmanagerError, UsageError
@@ -51,10 +51,11 @@ class Entry(NamedTuple):
         }
 
 
-class Manifest(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Manifest:
     """Entries by ref, sorted. ``is_armory`` says that the file has Armory's format."""
 
-    entries: Mapping[Ref, Entry] = MappingProxyType({})
+    entries: Mapping[Ref, Entry] = field(default_factory=dict)
     is_armory: bool = False
 
     def to_json(self) -> dict[str, Any]:

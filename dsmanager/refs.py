@@ -104,7 +104,7 @@ class Ref:
     @classmethod
     def of_subdir(cls, subdir: str) -> Ref | None:
         """The ref whose version folder is ``name[/config…]/version``; None where none can be."""
-        return _of_subdir(subdir)
+        return _of_subdir(subdir) if len(subdir) <= 3 * _MAX_LETTERS else None
 
 
 @lru_cache(_REMEMBERED)

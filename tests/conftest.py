@@ -10,6 +10,7 @@ import compileall
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -176,6 +177,7 @@ def built_data(shared_folder: Path, builders: Path, zygote: Zygote) -> Path:
     root = shared_folder / "built-data"
     with locked(root.with_suffix(".lock"), purpose="build the data of the tests"):
         if not (root / "complete").exists():
+            shutil.rmtree(root, ignore_errors=True)  # of a worker that failed
             machine = zygote.new_machine(root)
             machine.run("build", "--path", str(builders / "tiny"))
             machine.run("build", "several/*", "--path", str(builders / "several"))

@@ -165,8 +165,10 @@ def _cached(
     record: Record | None = None
     problem = None
     try:
-        record = looks.record(location, sidecar.stat()) if sidecar else None
-    except FileNotFoundError:  # it has gone meanwhile, or is a link to nothing
+        # It may have come with its archive, behind the part of the folder that was read already.
+        beside = sidecar.stat() if sidecar else os.stat(f"{location}.json")
+        record = looks.record(location, beside)
+    except FileNotFoundError:  # there is none, it has gone meanwhile, or is a link to nothing
         record = None
     except OSError as error:
         problem = from_os_error(error, "read the sidecar").message

@@ -212,3 +212,11 @@ def test_any_info_is_a_presence_with_or_without_a_problem(tmp_path, info, splits
     presence = built_presence(BuiltDataset(Ref.parse("digit:1.0.8"), tmp_path))
     assert presence.problem, "no shard is there, so it cannot be whole"
     json.dumps(presence.to_json())
+
+
+def test_files_are_looked_at_when_they_are_asked_for(make_built, tmp_path):
+    """A verb that finds first and waits for a lock then packs what is there after it."""
+    folder = make_built(tmp_path, "digit:1.0.8").path
+    (found,) = find_built(tmp_path)
+    (folder / "late.json").write_text("{}")
+    assert "late.json" in found.files

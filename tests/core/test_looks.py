@@ -7,6 +7,7 @@ import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,37 @@ def test_files_from_the_future_are_read_each_time(make_library, make_built, monk
         os.utime(path, ns=(later_ns, later_ns))
     library.survey()
     assert facts_on_disk(library) == set()
+
+
+@pytest.mark.parametrize("facts", [None, b"\xff", "no JSON", "1, 2", "[1"])
+def test_one_damaged_fact_is_read_again_and_the_others_are_kept(
+    listed, make_library, monkeypatch, facts
+):
+    before = [row.to_json() for row in listed.survey().rows]
+    with sqlite3.connect(listed.settings.state_dir / "fingerprints.sqlite") as connection:
+        named = "WHERE path LIKE '%1.0.8'"
+        assert connection.execute(f"UPDATE facts SET facts = ? {named}", (facts,)).rowcount == 1
+    connection.close()
+    readings = count_readings(monkeypatch)
+    assert [row.to_json() for row in make_library().survey().rows] == before
+    assert readings == ["digit:1.0.8"]
+    assert [row.to_json() for row in make_library().survey().rows] == before
+    assert readings == ["digit:1.0.8"]
+
+
+def test_a_sidecar_that_comes_while_the_cache_is_listed_is_seen(listed, make_library, monkeypatch):
+    sidecar = listed.settings.cache_dir / f"{ARCHIVE}.json"
+    sidecar.unlink()
+    real = os.scandir
+
+    @contextmanager
+    def scandir(folder):
+        with real(folder) as entries:
+            yield list(entries)
+        if Path(folder) == listed.settings.cache_dir:
+            sidecar.write_text("{")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        (row,) = make_library().survey(local_only=True).rows
+    assert row.state == "damaged"

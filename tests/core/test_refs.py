@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsmanager.errors import UsageError
-from dsmanager.refs import COMPRESSION_SUFFIXES, Ref, RefPattern, is_version, parse_archive_name
+from dsmanager.refs import (
+    COMPRESSION_SUFFIXES,
+    Ref,
+    RefPattern,
+    _of_subdir,
+    is_version,
+    parse_archive_name,
+)
 
 bounded = settings(deadline=None, max_examples=80)
 
@@ -142,3 +149,17 @@ def test_versions_are_ascii_and_bounded():
     assert not is_version("1\N{ARABIC-INDIC DIGIT ZERO}.0.0")
     assert not is_version("1." + "9" * 5000 + ".0")
     assert not is_version("1.0.0\n")
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.0", "", "a:1.0.0", "1.0.0:1.0.0"])
+@pytest.mark.parametrize("folders", ["digit", "coco/2017", "a//b", "", ".", "a:b", "/a", "a/../b"])
+def test_a_version_folder_has_a_ref_when_its_parts_can_be_printed_and_read(folders, version):
+    name, _, config = folders.partition("/")
+    ref = Ref(name, config if "/" in folders else None, version)
+    assert Ref.of_subdir(f"{folders}/{version}") == (ref if ref.is_proper else None)
+
+
+def test_long_names_that_are_none_are_not_remembered():
+    before = _of_subdir.cache_info().currsize
+    assert Ref.of_subdir("a" * 100_000 + "/1.0.0") is None
+    assert _of_subdir.cache_info().currsize == before
