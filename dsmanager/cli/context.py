@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,26 +25,25 @@ class Watcher(Protocol):
     def sample(self, label: str, snapshot: Snapshot, waiting: str = "") -> None: ...
 
 
-@dataclass
 class Context:
     """Global options of one command. Settings and library are read when they are first used."""
 
-    data_dir: str | None = None
-    remote: str | None = None
-    manifest: str | None = None
-    no_progress: bool = False
-    read_only: bool = False
-    detach: bool = False
-    """Whether a job is to be started instead of the work."""
-    verb: str = ""
-    arguments: list[str] = field(default_factory=list)
-    """As they were given, all of them."""
-    watcher: Watcher | None = None
-    output: Output = field(default_factory=Output)
-    asked: int = 1
-    """How many items the command works on; the exit code depends on whether all failed."""
-    exit_code: ExitCode | None = None
-    """The exit code, for a verb whose errors do not decide it."""
+    def __init__(self, output: Output | None = None, watcher: Watcher | None = None) -> None:
+        self.output = output or Output()
+        self.watcher = watcher
+        self.data_dir: str | None = None
+        self.remote: str | None = None
+        self.manifest: str | None = None
+        self.no_progress = self.read_only = False
+        self.detach = False
+        """Whether a job is to be started instead of the work."""
+        self.verb = ""
+        self.arguments: list[str] = []
+        """As they were given, all of them."""
+        self.asked = 1
+        """How many items the command works on; the exit code depends on whether all failed."""
+        self.exit_code: ExitCode | None = None
+        """The exit code, for a verb whose errors do not decide it."""
 
     @cached_property
     def settings(self) -> Settings:

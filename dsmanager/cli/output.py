@@ -6,11 +6,9 @@ Names from outside are shown as plain text: no markup, no control characters.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from dsmanager.errors import DsmanagerError, ExitCode
@@ -21,18 +19,16 @@ __all__ = ["Output", "columns", "exit_code_of", "size_text"]
 SCHEMA = 1
 
 
-@dataclass
 class Output:
     """Collects rows and errors of one command, shows them, and knows the exit code."""
 
-    command: str = ""
-    as_json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[DsmanagerError] = field(default_factory=list)
-    good: int | None = None
-    """How many items went well, for a verb whose rows also tell what did not."""
+    def __init__(self, command: str = "") -> None:
+        self.command = command
+        self.as_json = self.quiet = self.verbose = False
+        self.rows: list[dict[str, Any]] = []
+        self.errors: list[DsmanagerError] = []
+        self.good: int | None = None
+        """How many items went well, for a verb whose rows also tell what did not."""
 
     def row(self, row: dict[str, Any], *lines: str) -> None:
         """One item that went well: its JSON row, and the lines that a person sees."""
@@ -67,6 +63,8 @@ class Output:
     def close(self) -> None:
         """Writes the envelope where one was asked for."""
         if self.as_json:
+            import json
+
             _write(sys.stdout, json.dumps(self.envelope(), indent=2))
 
     def envelope(self) -> dict[str, Any]:
