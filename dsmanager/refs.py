@@ -24,6 +24,7 @@ _NUMBER = r"(0|[1-9][0-9]{0,17})"
 _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 _GLOB = re.compile(r"[*?\[]")
 _MAX_LETTERS = 200
+_LONGEST = 3 * _MAX_LETTERS  # of a ref: nothing longer is looked at, nor remembered
 _REMEMBERED = 1 << 15
 """Texts whose refs are kept: a listing reads the same ref from a folder, a sidecar, a manifest and
 a key, and sorts by it several times."""
@@ -104,13 +105,13 @@ class Ref:
     @classmethod
     def of_subdir(cls, subdir: str) -> Ref | None:
         """The ref whose version folder is ``name[/config…]/version``; None where none can be."""
-        return _of_subdir(subdir) if len(subdir) <= 3 * _MAX_LETTERS else None
+        return _of_subdir(subdir) if len(subdir) <= _LONGEST else None
 
 
 @lru_cache(_REMEMBERED)
 def _parsed(text: str) -> Ref:
     match = re.fullmatch(r"([^/:]+)(?:/([^:]+))?(?::([^:]+))?", text)
-    if match is None or len(text) > 3 * _MAX_LETTERS:
+    if match is None or len(text) > _LONGEST:
         raise _bad_ref(text, "it is not of the form name[/config][:version]")
     name, config, version = match.groups()
     if not _NAME.fullmatch(name) or len(name) > _MAX_LETTERS:
