@@ -10,7 +10,23 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["differing_checksum"]
+from dsmanager.remotes.objects import RemoteObject
+
+__all__ = ["differing_checksum", "what_was_lost"]
+
+
+def what_was_lost(
+    stored: RemoteObject, answer: Mapping[str, Any], size: int, sha256: str, crc32: str | None
+) -> str | None:
+    """What the server did not keep of an object of that size and those checksums, in a word or two.
+
+    ``stored`` is the object of ``answer``, an answer to HEAD. None where all is as it was sent.
+    """
+    if stored.size != size:
+        return "size"
+    if (differing := differing_checksum(answer, sha256, crc32)) is not None:
+        return f"bytes ({differing})"
+    return None if stored.holds(size, sha256) else "metadata"
 
 
 def differing_checksum(answer: Mapping[str, Any], sha256: str, crc32: str | None) -> str | None:

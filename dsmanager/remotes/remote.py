@@ -33,7 +33,7 @@ from dsmanager.remotes.listing import objects_in
 from dsmanager.remotes.objects import RemoteObject
 from dsmanager.remotes.partial import PartialFile
 from dsmanager.remotes.rate import RateLimit
-from dsmanager.remotes.readback import differing_checksum
+from dsmanager.remotes.readback import what_was_lost
 from dsmanager.remotes.small import read_small
 from dsmanager.remotes.unfinished import UnfinishedUpload, abort_upload, list_uploads
 from dsmanager.remotes.upload import NewObject, Upload
@@ -351,19 +351,12 @@ class Remote:
                 f"{url} was replaced or removed by somebody while it was uploaded",
                 hint="see what is there: dsmanager list",
             )
-        differing = differing_checksum(answer, new.sha256, crc32)
-        if stored.holds(new.size, new.sha256) and differing is None:
+        lost = what_was_lost(stored, answer, new.size, new.sha256, crc32)
+        if lost is None:
             return stored
         self.delete(new.name)
-        kept = (
-            "size"
-            if stored.size != new.size
-            else f"bytes ({differing})"
-            if differing
-            else "metadata"
-        )
         raise VerificationError(
-            f"{url} was removed again: the server did not keep its {kept}",
+            f"{url} was removed again: the server did not keep its {lost}",
             hint=f"see what this server can do: dsmanager remote check {self.config.name}",
         )
 
