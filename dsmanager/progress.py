@@ -69,6 +69,12 @@ class Progress:
         with self._lock:
             self._items_done += count
 
+    def add_records(self, count: int, size_bytes: int) -> None:
+        """Items and their bytes in one go: a build calls this for every record."""
+        with self._lock:
+            self._items_done += count
+            self._bytes_done += size_bytes
+
     def set_items(self, done: int, total: int | None = None) -> None:
         """Takes over counters that another process keeps."""
         with self._lock:

@@ -1,8 +1,8 @@
 """From spills to shards: each record is copied once more, to its place.
 
-Owns how many shards there are (TFDS's rule) and what is in each. TFRecord shards are copied as they
-are framed, several at a time; other formats go through TFDS's writer for them. Memory does not grow
-with the data.
+Owns how many shards there are (TFDS's rule) and what is in each. TFRecord shards are framed on the
+way, several at a time; other formats go through TFDS's writer for them. Memory does not grow with
+the data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import require_free_bytes
 from dsmanager.progress import Progress
-from dsmanager.records.copying import copy_ranges
+from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
 __all__ = ["write_shards"]
@@ -82,14 +82,12 @@ def _require_distinct(places: Places, split: str) -> None:
 
 
 def _copy(places: Places, bounds: tuple[int, int], path: str, progress: Progress) -> None:
-    descriptors, offsets, lengths = places.frames(*bounds)
-
-    def counted() -> Iterator[tuple[int, int, int]]:
-        for each in zip(descriptors, offsets, lengths, strict=True):
-            yield each
-            progress.add_items()
-
-    copy_ranges(counted(), Path(path), size_bytes=sum(lengths), copied=progress.add_bytes)
+    records = places.stored(*bounds)
+    size_bytes = sum(record.length + FRAMING_BYTES for record in records)
+    with FramedFile(Path(path), size_bytes=size_bytes, written=progress.add_records) as shard:
+        for record in records:
+            record.read_into(shard.room(record.length))
+            shard.frame()
 
 
 def _numbered(

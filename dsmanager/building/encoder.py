@@ -9,6 +9,7 @@ therefore stay.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +17,24 @@ import numpy as np
 from tensorflow_datasets.core import features as feature_lib
 from tensorflow_datasets.core import utils
 
+from dsmanager.building.file_bytes import FileBytes
+
 __all__ = ["make_encoder"]
 
 _Encode = Callable[[Any], Any]
 
 
-def make_encoder(features: Any) -> _Encode:
-    """A function that gives what ``features.encode_example`` gives, and raises what it raises."""
+def make_encoder(features: Any, files_before_ns: int | None = None) -> _Encode:
+    """A function that gives what ``features.encode_example`` gives, and raises what it raises.
+
+    For an image in a file that is older than ``files_before_ns`` it gives a FileBytes.
+    """
     whole: _Encode = features.encode_example
     if type(features) is not feature_lib.FeaturesDict:
         return whole
-    fields = [(name, feature, _encoder(feature)) for name, feature in features.items()]
+    fields = [
+        (name, feature, _encoder(feature, files_before_ns)) for name, feature in features.items()
+    ]
     names = {name for name, _, _ in fields}
 
     def encode(example: Any) -> Any:
@@ -43,12 +51,12 @@ def make_encoder(features: Any) -> _Encode:
     return encode
 
 
-def _encoder(feature: Any) -> _Encode:
+def _encoder(feature: Any, files_before_ns: int | None) -> _Encode:
     kind = type(feature)
     if kind is feature_lib.FeaturesDict:
-        return make_encoder(feature)
+        return make_encoder(feature, files_before_ns)
     if kind is feature_lib.Image:
-        return _image_encoder(feature)
+        return _image_encoder(feature, files_before_ns)
     general: _Encode = feature.encode_example
     if kind not in (feature_lib.Tensor, feature_lib.Scalar, feature_lib.Text):
         return general
@@ -61,14 +69,16 @@ def _encoder(feature: Any) -> _Encode:
     return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)
 
 
-def _image_encoder(feature: Any) -> _Encode:
+def _image_encoder(feature: Any, files_before_ns: int | None) -> _Encode:
     general: _Encode = feature.encode_example
 
     def encode(value: Any) -> Any:
         if type(value) is bytes:
             return value
-        if type(value) in (io.BytesIO, io.BufferedReader):
+        if type(value) is io.BytesIO or type(value) is io.BufferedReader:
             return value.read()
+        if files_before_ns is not None and isinstance(value, (str, os.PathLike)):
+            return FileBytes.of(value, files_before_ns) or general(value)
         return general(value)
 
     return encode

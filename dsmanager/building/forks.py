@@ -31,15 +31,15 @@ def one_process() -> Iterator[None]:
 
 def guarded(items: Iterable[Item]) -> Iterator[Item]:
     """The same items; a process that was forked while one was made gets none."""
-    pid, iterator = os.getpid(), iter(items)
-    while True:
-        try:
-            item = next(iterator)
-        except StopIteration:
-            return
-        finally:
-            _end_unless(pid)
-        yield item
+    pid = os.getpid()
+    try:
+        for item in items:
+            if os.getpid() != pid:
+                break
+            yield item
+            del item
+    finally:
+        _end_unless(pid)
 
 
 def _end_unless(pid: int) -> None:

@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from dsmanager.building import beam, forks, loader, pending, seams
 from dsmanager.building.checks import decode_first, require_room
+from dsmanager.building.file_bytes import ChangedFileError
 from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
 from dsmanager.built import PROVENANCE
@@ -36,7 +38,7 @@ __all__ = [
     "require_examples",
 ]
 
-_FORM = 1  # of the files of a partition
+_FORM = 2  # of the files of a partition
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -76,9 +78,16 @@ def build(
     pending.use_threads(request["workers"] or request["cores"])
     with _partitions(request, builder, cls, progress) as partitions:
         when_loaded()
-        seams.use_writer(progress, partitions)
+        seams.use_writer(progress, partitions, defer_files=True)
         beam.use_options(request["beam_options"], request["max_examples"])
-        return _build(request, builder, cls, progress) | {"kept": str(partitions.folder)}
+        try:
+            result = _build(request, builder, cls, progress)
+        except ChangedFileError as error:
+            sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
+            seams.use_writer(progress, partitions)
+            builder = _construct(cls, request["config"], request["stage"])
+            result = _build(request, builder, cls, progress)
+        return result | {"kept": str(partitions.folder)}
 
 
 def construct(setup: dict[str, Any], progress: Progress) -> Any:

@@ -56,7 +56,7 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
     features = builder.info.features
     path, index = part_paths(folder, split, number, fingerprint)
     unfinished = temporary_path(path)
-    spill = Spill(open(unfinished, "xb+", buffering=0))  # noqa: SIM115
+    spill = Spill(open(unfinished, "xb+", buffering=0), kept=True)  # noqa: SIM115
     try:
         serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
         records = Records(serializer, split, False, spill, progress)

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from dsmanager.building.file_bytes import FileBytes
+
 __all__ = ["Pending", "encode", "encoded_later", "owned", "resolved", "use_threads"]
 
 _WORTH_A_THREAD_BYTES = 4096
@@ -59,9 +61,11 @@ def encoded_later(encoder: Callable[[Any], bytes], array: Any) -> bytes | Pendin
 
 
 def resolved(value: Any) -> Any:
-    """The same example with every pending value in place."""
+    """The same example with every value in place that is to come."""
     if type(value) is Pending:
         return value.result()
+    if type(value) is FileBytes:
+        return value.read()
     if isinstance(value, dict):
         return {key: resolved(inner) for key, inner in value.items()}
     if isinstance(value, list):

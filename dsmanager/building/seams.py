@@ -49,14 +49,17 @@ def install(progress: Progress) -> None:
     writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
 
 
-def use_writer(progress: Progress, partitions: Any = None) -> None:
-    """Splits are written by our writer; ``partitions`` runs those that fall into parts."""
+def use_writer(progress: Progress, partitions: Any = None, *, defer_files: bool = False) -> None:
+    """Splits are written by our writer; ``partitions`` runs those that fall into parts.
+
+    With ``defer_files`` a file that an example names is read when its shard is written.
+    """
     from tensorflow_datasets.core import split_builder
 
     from dsmanager.building.writer import write_examples
 
     split_builder.SplitBuilder._build_from_generator = functools.partialmethod(
-        write_examples, partitions=partitions, progress=progress
+        write_examples, partitions=partitions, defer_files=defer_files, progress=progress
     )
 
 

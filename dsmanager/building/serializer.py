@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.core.features import feature as feature_lib
 from tensorflow_datasets.proto import tf_feature_pb2
 
+from dsmanager.building.file_bytes import WORTH_DEFERRING_BYTES, FileBytes
 from dsmanager.building.pending import Pending, resolved
 from dsmanager.records.encoding import varint
 
@@ -26,7 +28,8 @@ __all__ = ["make_serializer"]
 _Parts = list[bytes]
 _Encode = Callable[[Any], _Parts]
 _FLOAT = struct.Struct("<f")
-_LARGE_BYTES = 16 << 10
+_LARGE_BYTES = WORTH_DEFERRING_BYTES
+_REMEMBERED = 4096  # labels and lengths, which come again and again
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"
 _UNUSUAL = (AttributeError, KeyError, OverflowError, TypeError, ValueError, struct.error)
 
@@ -112,10 +115,14 @@ def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
 
 def _pieces(body: _Parts) -> list[bytes]:
     """An example of these parts; large ones stay pieces of their own."""
+    lengths = list(map(len, body))
+    head = b"\x0a" + varint(sum(lengths))
+    if max(lengths, default=0) < _LARGE_BYTES:
+        return [b"".join((head, *body))]
     pieces: list[bytes] = []
-    small = [b"\x0a", varint(sum(map(len, body)))]
-    for part in body:
-        if len(part) < _LARGE_BYTES:
+    small = [head]
+    for part, length in zip(body, lengths, strict=True):
+        if length < _LARGE_BYTES:
             small.append(part)
         else:
             pieces += (b"".join(small), part)
@@ -139,9 +146,28 @@ class _Feature:
     def make_entry(self) -> _Encode:
         """From a value to the whole entry, for a feature that is one entry."""
         head, encode = _head(self.name), self.encode
-        if self.is_string:
-            return lambda value: _string_entry(head, _string(value))
-        return lambda value: _entry(head, encode(value))
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def of_plain_int(value: int) -> bytes:
+            return b"".join(_entry(head, encode(value)))
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def start_of_string(length: int) -> bytes:
+            return _string_start(head, length)
+
+        def string_entry(value: Any) -> _Parts:
+            value = _string(value)
+            length = len(value)
+            if length < _LARGE_BYTES:
+                return [start_of_string(length) + value]
+            return [_string_start(head, length), value]
+
+        def entry(value: Any) -> _Parts:
+            if type(value) is int:
+                return [of_plain_int(value)]
+            return _entry(head, encode(value))
+
+        return string_entry if self.is_string else entry
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -289,7 +315,8 @@ def _items(values: Any) -> Any:
     return values.flat if isinstance(values, np.ndarray) else values
 
 
-def _string(value: Any) -> bytes:
+def _string(value: Any) -> Any:
+    """Bytes, or a FileBytes, which is never short enough to be joined to others."""
     if type(value) is bytes:
         return value
     if type(value) is np.ndarray and value.shape == () and value.dtype.kind == "O":
@@ -298,7 +325,7 @@ def _string(value: Any) -> bytes:
         value = value.result()
     if type(value) is str:
         return value.encode()
-    if type(value) is not bytes:
+    if type(value) is not bytes and type(value) is not FileBytes:
         raise _UnusualError
     return value
 
@@ -351,16 +378,15 @@ def _entry(head: bytes, feature: _Parts) -> _Parts:
     return [b"".join((b"\x0a", whole, head, size)), *feature]
 
 
-def _string_entry(head: bytes, value: bytes) -> _Parts:
-    """The entry of one string, its lengths from the inside out: string, list, feature, entry."""
-    length = len(value)
+def _string_start(head: bytes, length: int) -> bytes:
+    """What stands before a string of that length, its lengths from the inside out.
+
+    They are those of string, list, feature and entry.
+    """
     string = varint(length)
     length += 1 + len(string)
     strings = varint(length)
     length += 1 + len(strings)
     feature = varint(length)
     entry = varint(len(head) + len(feature) + length)
-    start = (b"\x0a", entry, head, feature, _BYTES_LIST, strings, b"\x0a", string)
-    if len(value) < _LARGE_BYTES:
-        return [b"".join((*start, value))]
-    return [b"".join(start), value]
+    return b"".join((b"\x0a", entry, head, feature, _BYTES_LIST, strings, b"\x0a", string))

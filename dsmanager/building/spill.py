@@ -1,8 +1,9 @@
 """Records in the order in which they come, on disk, and where each of them belongs.
 
-A spill is one file, written from front to back: each record's key, then the record as a TFRecord
-frames it. An index of 28 bytes a record stays in memory: the 16 bytes that decide its place
-(TFDS's hash of the key), offset, length of the key. Nothing here knows what is in a record.
+A spill is one file, written from front to back: each record's key, then the record itself, or, when
+it takes in the content of other files, how it is put together. An index of 36 bytes a record stays
+in memory: the 16 bytes that decide its place (TFDS's hash of the key), offset, length of the key,
+length of the record. Nothing here knows what is in a record.
 """
 
 from __future__ import annotations
@@ -10,40 +11,36 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from dsmanager.files import MOST_PIECES, reserve, temporary_path, write_pieces
-from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, frame
+from dsmanager.building.file_bytes import FileBytes, Piece, packed, unpacked
+from dsmanager.building.write_behind import WriteBehind
+from dsmanager.files import temporary_path
+from dsmanager.records.tfrecord import masked_crc32c
 
-__all__ = ["PLACE_BYTES", "Places", "Spill"]
+__all__ = ["PLACE_BYTES", "Places", "Spill", "Stored"]
 
 PLACE_BYTES = 16
-_BATCH_BYTES = 2 << 20
-_WAITING_BATCHES = 2
-_MOST_AHEAD_BYTES = 128 << 20
 
 
 class Spill:
     """One file of records. It is written by a thread of its own, in batches, a few in memory.
 
-    Adding is for one thread. After :meth:`finish` any number of threads may read.
+    Adding is for one thread. After :meth:`finish` any number of threads may read. One that is
+    ``kept`` for another process has a CRC of every record in its index.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, kept: bool = False) -> None:
         self._file = file
         self._places = bytearray()
-        self._offsets, self._key_lengths = array("Q"), array("I")
-        self._end = self._reserved = 0
-        self._batch: list[bytes] = []
-        self._batch_bytes = 0
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="spill")
-        self._writing: deque[Future[None]] = deque()
+        self._offsets, self._key_lengths, self._lengths = array("Q"), array("I"), array("Q")
+        self._crcs = array("I") if kept else None
+        self._end = 0
+        self._writer: WriteBehind | None = None
         self.payload_bytes = 0
 
     @property
@@ -54,64 +51,54 @@ class Spill:
     def descriptor(self) -> int:
         return self._file.fileno()
 
-    def add(self, place: bytes, key: bytes, pieces: list[bytes]) -> int:
+    def add(self, place: bytes, key: bytes, pieces: Sequence[Piece]) -> int:
         """Takes a record in its pieces; returns how many bytes it has.
 
         Raises OSError, of an earlier record at times, when the disk is full.
         """
-        header, footer = frame(*pieces)
-        payload_bytes = sum(map(len, pieces))
+        if self._writer is None:
+            self._writer = WriteBehind(self.descriptor)
+        length = stored_bytes = sum(map(len, pieces))
+        stored: Sequence[Any] = pieces
+        for piece in pieces:
+            if type(piece) is FileBytes:
+                stored = (packed(pieces),)
+                stored_bytes = len(stored[0])
+                break
         self._places += place
         self._offsets.append(self._end)
         self._key_lengths.append(len(key))
-        self._batch += (key + header, *pieces, footer)
-        size_bytes = len(key) + payload_bytes + FRAMING_BYTES
-        self._end += size_bytes
-        self._batch_bytes += size_bytes
-        self.payload_bytes += payload_bytes
-        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
-            self._flush()
-        return payload_bytes
+        self._lengths.append(length)
+        if self._crcs is not None:
+            self._crcs.append(masked_crc32c(*stored))
+        self._end += len(key) + stored_bytes
+        self.payload_bytes += length
+        self._writer.append([key, *stored], len(key) + stored_bytes)
+        return length
 
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""
-        self._flush()
-        self._settle(0)
-        self._writer.shutdown()
+        if self._writer is not None:
+            self._writer.finish()
+            self._writer = None
         os.ftruncate(self.descriptor, self._end)  # what was reserved and not needed
-
-    def _flush(self) -> None:
-        self._settle(_WAITING_BATCHES)
-        self._writing.append(self._writer.submit(self._write, self._batch, self._end))
-        self._batch, self._batch_bytes = [], 0
-
-    def _write(self, batch: list[bytes], end: int) -> None:
-        """Writes up to ``end``; runs in the writer's thread."""
-        if end > self._reserved:
-            ahead = min(end, _MOST_AHEAD_BYTES)
-            reserve(self.descriptor, self._reserved, end + ahead - self._reserved)
-            self._reserved = end + ahead
-        write_pieces(self.descriptor, batch)
-
-    def _settle(self, most: int) -> None:
-        """Waits until at most so many batches are not written."""
-        while len(self._writing) > most:
-            self._writing.popleft().result()
 
     def save(self, index: Path, fingerprint: str) -> None:
         """Writes the index, which says that the spill is complete and what it was made from."""
+        assert self._crcs is not None
         about = {
             "fingerprint": fingerprint,
             "count": self.count,
             "end": self._end,
             "payload_bytes": self.payload_bytes,
         }
-        parts = (self._places, self._offsets, self._key_lengths)
+        arrays = (self._offsets, self._lengths, self._key_lengths, self._crcs)
         unfinished = temporary_path(index)
         with open(unfinished, "wb") as file:
             file.write(json.dumps(about).encode() + b"\n")
-            for part in parts:
-                file.write(part)
+            file.write(self._places)
+            for each in arrays:
+                file.write(each)
         os.replace(unfinished, index)
 
     @classmethod
@@ -122,23 +109,24 @@ class Spill:
                 about = json.loads(file.readline())
                 if about["fingerprint"] != fingerprint or path.stat().st_size != about["end"]:
                     return None
-                spill = cls(open(path, "rb", buffering=0))  # noqa: SIM115
-                spill._places = bytearray(file.read(about["count"] * PLACE_BYTES))
-                spill._offsets.frombytes(file.read(about["count"] * 8))
-                spill._key_lengths.frombytes(file.read())
+                count = about["count"]
+                spill = cls(open(path, "rb", buffering=0), kept=True)  # noqa: SIM115
+                crcs = array("I")
+                spill._crcs = crcs
+                spill._places = bytearray(file.read(count * PLACE_BYTES))
+                for each in (spill._offsets, spill._lengths, spill._key_lengths, crcs):
+                    each.frombytes(file.read(count * each.itemsize))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         spill._end, spill.payload_bytes = about["end"], about["payload_bytes"]
-        return spill if len(spill._key_lengths) == about["count"] else None
+        return spill if len(crcs) == count else None
 
     def is_whole(self) -> bool:
-        """Whether every record is what was written, by its checksum."""
-        offsets, lengths = self.frames()
-        for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
-            content = os.pread(self.descriptor, length, offset)
-            record = content[HEADER_BYTES : length - FRAMING_BYTES + HEADER_BYTES]
-            header, footer = frame(record)
-            if content[:HEADER_BYTES] != header or content[HEADER_BYTES + len(record) :] != footer:
+        """Whether every record is what was written, by its checksum; of a ``kept`` one."""
+        assert self._crcs is not None
+        offsets, lengths = self.extents()
+        for offset, length, crc in zip(offsets.tolist(), lengths.tolist(), self._crcs, strict=True):
+            if masked_crc32c(os.pread(self.descriptor, length, offset)) != crc:
                 return False
         return True
 
@@ -146,8 +134,12 @@ class Spill:
         """Array of shape (records, 2): the halves of each record's place, big-endian."""
         return np.frombuffer(self._places, ">u8").reshape(-1, 2)
 
-    def frames(self) -> tuple[Any, Any]:
-        """Offset and length of each framed record in the file."""
+    def lengths(self) -> Any:
+        """How many bytes each record has."""
+        return np.frombuffer(self._lengths, np.uint64)
+
+    def extents(self) -> tuple[Any, Any]:
+        """Where each record, or how it is put together, is in the file: offset and length."""
         offsets = np.frombuffer(self._offsets, np.uint64)
         keys = np.frombuffer(self._key_lengths, np.uint32)
         ends = np.append(offsets[1:], np.uint64(self._end))
@@ -158,8 +150,41 @@ class Spill:
         return os.pread(self.descriptor, length, offset).decode()
 
     def close(self) -> None:
-        self._writer.shutdown(cancel_futures=True)
+        if self._writer is not None:
+            self._writer.close()
         self._file.close()
+
+
+class Stored(NamedTuple):
+    """One record on disk."""
+
+    descriptor: int
+    offset: int
+    stored_bytes: int
+    length: int
+    """Of the record itself."""
+
+    def read_into(self, target: memoryview) -> None:
+        """Fills ``target``, of ``length`` bytes. Raises OSError, and ChangedFileError."""
+        if self.stored_bytes == self.length:
+            _read_into(self.descriptor, self.offset, target)
+            return
+        filled = 0
+        for piece in unpacked(os.pread(self.descriptor, self.stored_bytes, self.offset)):
+            room = target[filled : filled + len(piece)]
+            if isinstance(piece, FileBytes):
+                piece.read_into(room)
+            else:
+                room[:] = piece
+            filled += len(piece)
+
+
+def _read_into(descriptor: int, offset: int, target: memoryview) -> None:
+    while target:
+        read = os.preadv(descriptor, [target], offset)
+        if not read:
+            raise OSError("a file of records became shorter while it was read")
+        target, offset = target[read:], offset + read
 
 
 class Places:
@@ -190,29 +215,26 @@ class Places:
             position -= spill.count
         raise IndexError(position)
 
-    def frames(self, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
-        """Descriptors, offsets and lengths of the framed records ``start`` up to ``stop``."""
+    def stored(self, start: int, stop: int) -> list[Stored]:
+        """The records ``start`` up to ``stop``: where they are."""
         chosen = self._order[start:stop]
         owners = np.searchsorted(np.cumsum(self._counts), chosen, side="right")
         firsts = np.cumsum(self._counts) - self._counts
-        offsets = np.empty(len(chosen), np.uint64)
-        lengths = np.empty(len(chosen), np.uint64)
-        descriptors = np.empty(len(chosen), np.int64)
+        columns = np.empty((4, len(chosen)), np.int64)
         for index, spill in enumerate(self._spills):
             own = owners == index
             if own.any():
                 positions = chosen[own] - firsts[index]
-                all_offsets, all_lengths = spill.frames()
-                offsets[own], lengths[own] = all_offsets[positions], all_lengths[positions]
-                descriptors[own] = spill.descriptor
-        return descriptors.tolist(), offsets.tolist(), lengths.tolist()
+                offsets, stored_bytes = spill.extents()
+                columns[0, own] = spill.descriptor
+                columns[1, own] = offsets[positions]
+                columns[2, own] = stored_bytes[positions]
+                columns[3, own] = spill.lengths()[positions]
+        return list(map(Stored, *columns.tolist()))
 
-    def records(self, start: int, stop: int) -> Any:
+    def records(self, start: int, stop: int) -> Iterator[bytes]:
         """Yields the records themselves, one in memory at a time."""
-        for descriptor, offset, length in zip(*self.frames(start, stop), strict=True):
-            payload = length - FRAMING_BYTES
-            record = os.pread(descriptor, payload, offset + HEADER_BYTES)
-            while len(record) < payload:  # one pread gives 2 GiB at most
-                at = offset + HEADER_BYTES + len(record)
-                record += os.pread(descriptor, payload - len(record), at)
-            yield record
+        for stored in self.stored(start, stop):
+            record = bytearray(stored.length)
+            stored.read_into(memoryview(record))
+            yield bytes(record)

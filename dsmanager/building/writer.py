@@ -20,6 +20,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.assembly import write_shards
 from dsmanager.building.encoder import make_encoder
+from dsmanager.building.file_bytes import now_ns
 from dsmanager.building.forks import guarded
 from dsmanager.building.pending import Pending, encode, owned
 from dsmanager.building.serializer import make_serializer
@@ -81,21 +82,29 @@ class Records:
             hashed = self._salted.copy()
             hashed.update(hashing._to_bytes(key))
             place = hashed.digest()
-        self._progress.add_bytes(self._spill.add(place, ascii(key).encode(), pieces))
-        self._progress.add_items()
+        self._progress.add_records(1, self._spill.add(place, ascii(key).encode(), pieces))
 
 
 def fill(
-    records: Records, features: Any, examples: Iterable[Any], *, keep_order: bool, beside: bool
+    records: Records,
+    features: Any,
+    examples: Iterable[Any],
+    *,
+    keep_order: bool,
+    beside: bool,
+    files_before_ns: int | None = None,
 ) -> None:
     """Encodes every example, images ``beside`` the generator or not, and takes it in.
 
+    Files that the examples name and that are older than ``files_before_ns`` are not read yet.
     Raises what TFDS's features refuse, with the key.
     """
     from tensorflow_datasets.core import utils
 
-    encoder = make_encoder(features)
-    for number, pair in enumerate(guarded(examples)):
+    encoder = make_encoder(features, files_before_ns)
+    number = -1
+    for pair in guarded(examples):
+        number += 1
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"a generator yields (key, example), not {type(pair).__name__}")
         key, example = pair
@@ -108,6 +117,7 @@ def fill(
             utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
         place = number if keep_order and not isinstance(key, int) else key
         records.add(place, encoded, pending)
+        del pair, example, encoded  # the next one finds their memory free
 
 
 def write_examples(
@@ -118,11 +128,14 @@ def write_examples(
     disable_shuffling: bool,
     *,
     partitions: Any = None,
+    defer_files: bool = False,
     progress: Progress,
 ) -> Any:
     """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
-    With ``partitions`` a split that falls into parts is made by several processes.
+    With ``partitions`` a split that falls into parts is made by several processes. With
+    ``defer_files`` a file that an example names is read when its shard is written; raises
+    ChangedFileError when it has changed by then.
     """
     from tensorflow_datasets.core import split_builder, splits
 
@@ -138,7 +151,17 @@ def write_examples(
     else:
         examples = islice(generator, self._max_examples_per_split)
         folder = os.fspath(filename_template.data_dir)
-        spills = [_spill(self._features, split_name, examples, disable_shuffling, folder, progress)]
+        spill = Spill(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
+        spills = [spill]
+        _fill(
+            spill,
+            self._features,
+            split_name,
+            examples,
+            keep_order=disable_shuffling,
+            defer_files=defer_files,
+            progress=progress,
+        )
     try:
         places = Places(spills)
         shard_lengths = write_shards(
@@ -171,24 +194,31 @@ def _close(spills: Iterable[Spill]) -> None:
         spill.close()
 
 
-def _spill(
+def _fill(
+    spill: Spill,
     features: Any,
     split: str,
     examples: Iterable[Any],
+    *,
     keep_order: bool,
-    folder: str,
+    defer_files: bool,
     progress: Progress,
-) -> Spill:
-    """The examples of a whole split in a file without a name."""
+) -> None:
+    """Puts the examples of a whole split into ``spill``, which is closed when that fails."""
     from tensorflow_datasets.core import example_serializer
 
-    spill = Spill(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
     try:
         serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
         records = Records(serializer, split, keep_order, spill, progress)
-        fill(records, features, examples, keep_order=keep_order, beside=True)
+        fill(
+            records,
+            features,
+            examples,
+            keep_order=keep_order,
+            beside=True,
+            files_before_ns=now_ns() if defer_files else None,
+        )
         records.finish()
     except BaseException:
         spill.close()
         raise
-    return spill

@@ -27,6 +27,8 @@ __all__ = [
     "PiecesWriter",
     "TFRecordWriter",
     "frame",
+    "header",
+    "masked",
     "masked_crc32c",
     "read_records",
     "scan",
@@ -42,17 +44,27 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def masked_crc32c(*pieces: bytes) -> int:
-    """CRC-32C rotated right by 15 bits plus a constant: what a TFRecord stores."""
+    """CRC-32C, masked: what a TFRecord stores."""
     crc = 0
     for piece in pieces:
         crc = google_crc32c.extend(crc, piece)
+    return masked(crc)
+
+
+def masked(crc: int) -> int:
+    """A CRC rotated right by 15 bits plus a constant."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def header(length: int) -> bytes:
+    """What stands in a file before a record of ``length`` bytes."""
+    size = length.to_bytes(8, "little")
+    return size + _CRC.pack(masked_crc32c(size))
 
 
 def frame(*record: bytes) -> tuple[bytes, bytes]:
     """What stands before a record (or its pieces) in a file, and what after it."""
-    length = sum(map(len, record)).to_bytes(8, "little")
-    return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(*record))
+    return header(sum(map(len, record))), _CRC.pack(masked_crc32c(*record))
 
 
 class _Writer:
@@ -81,8 +93,8 @@ class TFRecordWriter(_Writer):
         self.count = 0
 
     def write(self, record: bytes) -> None:
-        header, footer = frame(record)
-        self._file.write(header)
+        before, footer = frame(record)
+        self._file.write(before)
         self._file.write(record)
         self._file.write(footer)
         self.count += 1
@@ -107,8 +119,8 @@ class PiecesWriter(_Writer):
         self.size_bytes = 0
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        header, footer = frame(*pieces)
-        self._waiting += (header, *pieces, footer)
+        before, footer = frame(*pieces)
+        self._waiting += (before, *pieces, footer)
         length = sum(map(len, pieces)) + FRAMING_BYTES
         self._waiting_bytes += length
         self.size_bytes += length
@@ -152,11 +164,11 @@ def _read(file: BinaryIO, path: Path, check_crc: bool) -> Iterator[bytes]:
     size_bytes = os.fstat(file.fileno()).st_size
     offset = 0
     while offset < size_bytes:
-        header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size:
+        start = file.read(_HEADER.size)
+        if len(start) < _HEADER.size:
             raise _damaged(path, offset, "the file ends inside a record's length")
-        length, length_crc = _HEADER.unpack(header)
-        if masked_crc32c(header[:8]) != length_crc:
+        length, length_crc = _HEADER.unpack(start)
+        if masked_crc32c(start[:8]) != length_crc:
             raise _damaged(path, offset, "the CRC of a record's length is wrong")
         if length > size_bytes - offset - FRAMING_BYTES:
             raise _damaged(path, offset, f"the file ends inside a record of {length:,} bytes")

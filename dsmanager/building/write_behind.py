@@ -1,0 +1,83 @@
+"""Writing a file from front to back in a thread beside whoever makes what is in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from dsmanager.files import MOST_PIECES, reserve, write_pieces
+
+__all__ = ["WriteBehind"]
+
+_BATCH_BYTES = 1 << 20
+_WAITING_BATCHES = 2  # so few that what waits stays in the processor's cache
+_MOST_AHEAD_BYTES = 128 << 20
+
+
+class WriteBehind:
+    """Appends to a file in batches; a few of them wait in memory. For one thread; to be closed.
+
+    The file system is asked for room on disk ahead of what is written.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._end = self._reserved = 0
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._to_write: SimpleQueue[tuple[list[bytes], int] | None] = SimpleQueue()
+        self._written: SimpleQueue[OSError | None] = SimpleQueue()
+        self._waiting = 0
+        self._thread = threading.Thread(target=self._run, name="write-behind")
+        self._thread.start()
+
+    def append(self, pieces: Sequence[bytes], size_bytes: int) -> None:
+        """``size_bytes`` is of all pieces. Raises OSError, of an earlier call at times."""
+        self._batch += pieces
+        self._batch_bytes += size_bytes
+        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
+            self._hand_over()
+
+    def finish(self) -> None:
+        """All is in the file. Raises OSError when it could not be written."""
+        self._hand_over()
+        self._settle(0)
+        self.close()
+
+    def close(self) -> None:
+        """Ends the thread; what waits is given up."""
+        self._to_write.put(None)
+        self._thread.join()
+
+    def _hand_over(self) -> None:
+        self._settle(_WAITING_BATCHES - 1)
+        self._to_write.put((self._batch, self._batch_bytes))
+        self._batch, self._batch_bytes = [], 0
+        self._waiting += 1
+
+    def _settle(self, most: int) -> None:
+        """Waits until at most so many batches are not written."""
+        while self._waiting > most:
+            error = self._written.get()
+            self._waiting -= 1
+            if error is not None:
+                raise error
+
+    def _run(self) -> None:
+        while (given := self._to_write.get()) is not None:
+            try:
+                self._write(*given)
+            except OSError as error:
+                self._written.put(error)
+            else:
+                del given  # its memory is free before more is asked for
+                self._written.put(None)
+
+    def _write(self, batch: list[bytes], size_bytes: int) -> None:
+        self._end += size_bytes
+        if self._end > self._reserved:
+            ahead = min(self._end, _MOST_AHEAD_BYTES)
+            reserve(self._descriptor, self._reserved, self._end + ahead - self._reserved)
+            self._reserved = self._end + ahead
+        write_pieces(self._descriptor, batch)
