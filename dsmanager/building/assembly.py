@@ -1,14 +1,14 @@
 """From spills to shards: each record is copied once more, to its place.
 
-Owns how many shards there are (TFDS's rule) and what is in each. TFRecord shards are framed on the
-way, several at a time; other formats go through TFDS's writer for them. Memory does not grow with
-the data.
+Owns how many shards there are (TFDS's rule) and what is in each. TFRecord shards are written by
+several processes, or threads where there are none (``shard.py``); other formats go through TFDS's
+writer for them. Memory does not grow with the data.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,52 +16,108 @@ from typing import Any
 from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.utils import shard_utils
 
+from dsmanager.building import shard
 from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
-from dsmanager.files import require_free_bytes
-from dsmanager.progress import Progress
-from dsmanager.records.framing import FramedFile
+from dsmanager.files import require_free_bytes, temporary_path
+from dsmanager.parallel.crew import Crew
+from dsmanager.parallel.helper import can_fork
+from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
-__all__ = ["write_shards"]
+__all__ = ["ShardWriters"]
 
-_COPIERS = 2
+_MOST_PROCESSES = 4  # more than that wait for memory, or for the disk
+_THREADS = 2
 
 
-def write_shards(
-    places: Places,
-    template: Any,
-    *,
-    example_writer: Any,
-    shard_config: Any,
-    progress: Progress,
-) -> list[int]:
-    """Writes the shards of one split; returns how many records each holds.
+class ShardWriters:
+    """Up to ``workers`` processes that write the shards of a build. To be closed.
 
-    Raises DsmanagerError for a split without examples and for two examples of one key.
+    Helpers are forked at once where they can be: make it while this process has one thread.
     """
-    _require_distinct(places, template.split)
-    size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
-    require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
-    shards = shard_config.get_number_shards(places.payload_bytes, places.count)
-    ends = shard_utils.get_shard_boundaries(places.count, shards)
-    bounds = list(zip([0, *ends[:-1]], ends, strict=True))
-    is_copied = example_writer.file_format is file_adapters.FileFormat.TFRECORD
-    progress.start_phase("write", item_unit="examples")
-    progress.set_items(0, places.count)
-    progress.set_bytes(0, size_bytes if is_copied else places.payload_bytes)
 
-    def write(index: int) -> None:
-        path = os.fspath(template.sharded_filepath(shard_index=index, num_shards=shards))
-        if is_copied:
-            _copy(places, bounds[index], path, progress)
+    def __init__(self, *, workers: int, progress: Progress) -> None:
+        self._progress = progress
+        self._cancel = CancelToken()  # never set: whoever cancels a build ends its processes
+        self._crew: Crew | None = None
+        self._threads = min(workers, _THREADS)
+        if workers > 1 and can_fork():
+            self._crew = Crew(
+                shard.CALL,
+                None,
+                workers=min(workers, _MOST_PROCESSES),
+                fork=True,
+                progress=progress,
+                cancel=self._cancel,
+            )
+
+    def __enter__(self) -> ShardWriters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._crew is not None:
+            self._crew.__exit__()
+
+    def write(
+        self, places: Places, template: Any, *, example_writer: Any, shard_config: Any
+    ) -> list[int]:
+        """Writes the shards of one split; returns how many records each holds.
+
+        Raises DsmanagerError for a split without examples and for two examples of one key.
+        """
+        _require_distinct(places, template.split)
+        size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
+        require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
+        count = shard_config.get_number_shards(places.payload_bytes, places.count)
+        ends = shard_utils.get_shard_boundaries(places.count, count)
+        bounds = list(zip([0, *ends[:-1]], ends, strict=True))
+        paths = [
+            os.fspath(template.sharded_filepath(shard_index=index, num_shards=count))
+            for index in range(count)
+        ]
+        is_tfrecord = example_writer.file_format is file_adapters.FileFormat.TFRECORD
+        self._progress.start_phase("write", item_unit="examples")
+        self._progress.set_items(0, places.count)
+        self._progress.set_bytes(0, size_bytes if is_tfrecord else places.payload_bytes)
+        if is_tfrecord:
+            self._write_tfrecords(places, bounds, paths, Path(template.data_dir))
         else:
-            example_writer.write(path, _numbered(places, bounds[index], progress))
+            for path, each in zip(paths, bounds, strict=True):
+                example_writer.write(path, _numbered(places, each, self._progress))
+        return [stop - start for start, stop in bounds]
 
-    with ThreadPoolExecutor(_COPIERS if is_copied else 1, thread_name_prefix="shards") as pool:
-        for _ in pool.map(write, range(shards)):
-            pass
-    return [stop - start for start, stop in bounds]
+    def _write_tfrecords(
+        self,
+        places: Places,
+        bounds: Sequence[tuple[int, int]],
+        paths: Sequence[str],
+        folder: Path,
+    ) -> None:
+        table = temporary_path(folder / "extents")
+        try:
+            with open(table, "xb") as file:
+                for each in bounds:
+                    file.write(places.extents(*each).tobytes())
+            tasks = [
+                [path, os.fspath(table), start, stop - start, places.paths]
+                for path, (start, stop) in zip(paths, bounds, strict=True)
+            ]
+            if self._crew is not None:
+                for _ in self._crew.run(tasks):
+                    pass
+            else:
+                self._run_in_threads(tasks)
+        finally:
+            table.unlink(missing_ok=True)
+
+    def _run_in_threads(self, tasks: Sequence[Any]) -> None:
+        def write(task: Any) -> None:
+            shard.write(None, task, self._progress, self._cancel)
+
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="shards") as pool:
+            for _ in pool.map(write, tasks):
+                pass
 
 
 def _require_distinct(places: Places, split: str) -> None:
@@ -81,19 +137,9 @@ def _require_distinct(places: Places, split: str) -> None:
     )
 
 
-def _copy(places: Places, bounds: tuple[int, int], path: str, progress: Progress) -> None:
-    records = places.stored(*bounds)
-    size_bytes = sum(record.length + FRAMING_BYTES for record in records)
-    with FramedFile(Path(path), size_bytes=size_bytes, written=progress.add_records) as shard:
-        for record in records:
-            record.read_into(shard.room(record.length))
-            shard.frame()
-
-
 def _numbered(
     places: Places, bounds: tuple[int, int], progress: Progress
 ) -> Iterator[tuple[int, bytes]]:
     for number, record in enumerate(places.records(*bounds), bounds[0]):
         yield number, record
-        progress.add_items()
-        progress.add_bytes(len(record))
+        progress.add_records(1, len(record))

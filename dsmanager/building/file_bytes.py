@@ -15,11 +15,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dsmanager.errors import DsmanagerError
+from dsmanager.errors import ChangedFileError
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
-    "ChangedFileError",
     "FileBytes",
     "Piece",
     "now_ns",
@@ -31,10 +30,6 @@ WORTH_DEFERRING_BYTES = 16 << 10
 _PIECE = struct.Struct("<?Q")  # whether it is a file, and how many bytes follow, of it or its path
 _STATE = struct.Struct("<QqqQQ")
 _CLOCK_NS = 20_000_000  # by so much the times of files may lag behind the clock
-
-
-class ChangedFileError(DsmanagerError):
-    """A file is not any more what it was when the builder named it."""
 
 
 def now_ns() -> int:

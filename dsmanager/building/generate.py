@@ -16,12 +16,18 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from dsmanager.building import beam, forks, loader, pending, seams
+from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.checks import decode_first, require_room
-from dsmanager.building.file_bytes import ChangedFileError
 from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
 from dsmanager.built import PROVENANCE
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
+from dsmanager.errors import (
+    ChangedFileError,
+    DsmanagerError,
+    NotFoundError,
+    UsageError,
+    VerificationError,
+)
 from dsmanager.files import leftovers, remove_path, write_json
 from dsmanager.progress import Progress
 from dsmanager.refs import Ref
@@ -76,15 +82,18 @@ def build(
     builder = _construct(cls, request["config"], request["stage"])
     check_features(builder)
     pending.use_threads(request["workers"] or request["cores"])
-    with _partitions(request, builder, cls, progress) as partitions:
+    with (
+        _partitions(request, builder, cls, progress) as partitions,
+        ShardWriters(workers=request["workers"] or request["cores"], progress=progress) as shards,
+    ):
         when_loaded()
-        seams.use_writer(progress, partitions, defer_files=True)
+        seams.use_writer(progress, shards, partitions, defer_files=True)
         beam.use_options(request["beam_options"], request["max_examples"])
         try:
             result = _build(request, builder, cls, progress)
         except ChangedFileError as error:
             sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
-            seams.use_writer(progress, partitions)
+            seams.use_writer(progress, shards, partitions)
             builder = _construct(cls, request["config"], request["stage"])
             result = _build(request, builder, cls, progress)
         return result | {"kept": str(partitions.folder)}

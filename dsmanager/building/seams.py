@@ -45,21 +45,26 @@ def install(progress: Progress) -> None:
     image_feature._ImageEncoder._encode_image = _encode_image
     file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
     example_serializer.ExampleSerializer.serialize_example = _serialize
-    use_writer(progress)
     writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
 
 
-def use_writer(progress: Progress, partitions: Any = None, *, defer_files: bool = False) -> None:
+def use_writer(
+    progress: Progress, shards: Any, partitions: Any = None, *, defer_files: bool = False
+) -> None:
     """Splits are written by our writer; ``partitions`` runs those that fall into parts.
 
-    With ``defer_files`` a file that an example names is read when its shard is written.
+    ``shards`` writes the shards. With ``defer_files`` a file that an example names is read then.
     """
     from tensorflow_datasets.core import split_builder
 
     from dsmanager.building.writer import write_examples
 
     split_builder.SplitBuilder._build_from_generator = functools.partialmethod(
-        write_examples, partitions=partitions, defer_files=defer_files, progress=progress
+        write_examples,
+        shards=shards,
+        partitions=partitions,
+        defer_files=defer_files,
+        progress=progress,
     )
 
 

@@ -13,16 +13,17 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.building.file_bytes import FileBytes, Piece, packed, unpacked
+from dsmanager.building.file_bytes import FileBytes, Piece, packed
+from dsmanager.building.shard import EXTENT, read_record
 from dsmanager.building.write_behind import WriteBehind
 from dsmanager.files import temporary_path
 from dsmanager.records.tfrecord import masked_crc32c
 
-__all__ = ["PLACE_BYTES", "Places", "Spill", "Stored"]
+__all__ = ["PLACE_BYTES", "Places", "Spill"]
 
 PLACE_BYTES = 16
 
@@ -46,6 +47,11 @@ class Spill:
     @property
     def count(self) -> int:
         return len(self._offsets)
+
+    @property
+    def path(self) -> str:
+        """What the file was opened as."""
+        return os.fspath(self._file.name)
 
     @property
     def descriptor(self) -> int:
@@ -155,38 +161,6 @@ class Spill:
         self._file.close()
 
 
-class Stored(NamedTuple):
-    """One record on disk."""
-
-    descriptor: int
-    offset: int
-    stored_bytes: int
-    length: int
-    """Of the record itself."""
-
-    def read_into(self, target: memoryview) -> None:
-        """Fills ``target``, of ``length`` bytes. Raises OSError, and ChangedFileError."""
-        if self.stored_bytes == self.length:
-            _read_into(self.descriptor, self.offset, target)
-            return
-        filled = 0
-        for piece in unpacked(os.pread(self.descriptor, self.stored_bytes, self.offset)):
-            room = target[filled : filled + len(piece)]
-            if isinstance(piece, FileBytes):
-                piece.read_into(room)
-            else:
-                room[:] = piece
-            filled += len(piece)
-
-
-def _read_into(descriptor: int, offset: int, target: memoryview) -> None:
-    while target:
-        read = os.preadv(descriptor, [target], offset)
-        if not read:
-            raise OSError("a file of records became shorter while it was read")
-        target, offset = target[read:], offset + read
-
-
 class Places:
     """The records of one split, from one or several spills, in the order of their places."""
 
@@ -215,26 +189,31 @@ class Places:
             position -= spill.count
         raise IndexError(position)
 
-    def stored(self, start: int, stop: int) -> list[Stored]:
-        """The records ``start`` up to ``stop``: where they are."""
+    @property
+    def paths(self) -> list[str]:
+        """Of the spills, as the extents count them."""
+        return [spill.path for spill in self._spills]
+
+    def extents(self, start: int, stop: int) -> Any:
+        """Where the records ``start`` up to ``stop`` are: an array of :data:`EXTENT`."""
         chosen = self._order[start:stop]
-        owners = np.searchsorted(np.cumsum(self._counts), chosen, side="right")
-        firsts = np.cumsum(self._counts) - self._counts
-        columns = np.empty((4, len(chosen)), np.int64)
+        ends = np.cumsum(self._counts)
+        owners = np.searchsorted(ends, chosen, side="right")
+        rows = np.empty(len(chosen), EXTENT)
+        rows["spill"] = owners
         for index, spill in enumerate(self._spills):
             own = owners == index
             if own.any():
-                positions = chosen[own] - firsts[index]
+                positions = chosen[own] - (ends[index] - spill.count)
                 offsets, stored_bytes = spill.extents()
-                columns[0, own] = spill.descriptor
-                columns[1, own] = offsets[positions]
-                columns[2, own] = stored_bytes[positions]
-                columns[3, own] = spill.lengths()[positions]
-        return list(map(Stored, *columns.tolist()))
+                rows["offset"][own] = offsets[positions]
+                rows["stored"][own] = stored_bytes[positions]
+                rows["length"][own] = spill.lengths()[positions]
+        return rows
 
     def records(self, start: int, stop: int) -> Iterator[bytes]:
         """Yields the records themselves, one in memory at a time."""
-        for stored in self.stored(start, stop):
-            record = bytearray(stored.length)
-            stored.read_into(memoryview(record))
+        for index, offset, stored_bytes, length in self.extents(start, stop).tolist():
+            record = bytearray(length)
+            read_record(self._spills[index].descriptor, offset, stored_bytes, memoryview(record))
             yield bytes(record)

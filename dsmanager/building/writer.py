@@ -7,18 +7,17 @@ generator; as many of them wait as a bound allows.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.utils import shard_utils
 
-from dsmanager.building.assembly import write_shards
+from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.encoder import make_encoder
 from dsmanager.building.file_bytes import now_ns
 from dsmanager.building.forks import guarded
@@ -26,6 +25,7 @@ from dsmanager.building.pending import Pending, encode, owned
 from dsmanager.building.serializer import make_serializer
 from dsmanager.building.spill import PLACE_BYTES, Places, Spill
 from dsmanager.errors import DsmanagerError
+from dsmanager.files import temporary_path
 from dsmanager.progress import Progress
 
 __all__ = ["Records", "fill", "write_examples"]
@@ -127,51 +127,48 @@ def write_examples(
     filename_template: Any,
     disable_shuffling: bool,
     *,
+    shards: ShardWriters,
     partitions: Any = None,
     defer_files: bool = False,
     progress: Progress,
 ) -> Any:
     """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
-    With ``partitions`` a split that falls into parts is made by several processes. With
-    ``defer_files`` a file that an example names is read when its shard is written; raises
-    ChangedFileError when it has changed by then.
+    With ``partitions`` a split that falls into parts is made by several processes; the shards are
+    written by those of ``shards``. With ``defer_files`` a file that an example names is read only
+    then; raises ChangedFileError when it has changed meanwhile.
     """
     from tensorflow_datasets.core import split_builder, splits
 
     if self._ignore_duplicates:
         raise DsmanagerError("leaving out duplicate keys is not offered")
     progress.start_phase("generate", item_unit="examples")
-    if (
-        _is_parted(generator, partitions)
-        and not disable_shuffling
-        and not self._max_examples_per_split
-    ):
-        spills = partitions.spills(generator)
-    else:
-        examples = islice(generator, self._max_examples_per_split)
-        folder = os.fspath(filename_template.data_dir)
-        spill = Spill(tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115
-        spills = [spill]
-        _fill(
-            spill,
-            self._features,
-            split_name,
-            examples,
-            keep_order=disable_shuffling,
-            defer_files=defer_files,
-            progress=progress,
-        )
+    may_be_parted = not disable_shuffling and not self._max_examples_per_split
+    spills: Sequence[Spill] = ()
+    own = temporary_path(Path(filename_template.data_dir) / "spill")
     try:
+        if may_be_parted and _is_parted(generator, partitions):
+            spills = partitions.spills(generator)
+        else:
+            spills = [Spill(open(own, "xb+", buffering=0))]  # noqa: SIM115
+            _fill(
+                spills[0],
+                self._features,
+                split_name,
+                islice(generator, self._max_examples_per_split),
+                keep_order=disable_shuffling,
+                defer_files=defer_files,
+                progress=progress,
+            )
         places = Places(spills)
-        shard_lengths = write_shards(
+        shard_lengths = shards.write(
             places,
             filename_template,
             example_writer=self._example_writer,
             shard_config=self._shard_config or shard_utils.ShardConfig(),
-            progress=progress,
         )
     finally:
+        own.unlink(missing_ok=True)
         Thread(target=_close, args=(spills,)).start()
     info = splits.SplitInfo(
         name=split_name,
@@ -204,21 +201,17 @@ def _fill(
     defer_files: bool,
     progress: Progress,
 ) -> None:
-    """Puts the examples of a whole split into ``spill``, which is closed when that fails."""
+    """Puts the examples of a whole split into ``spill``."""
     from tensorflow_datasets.core import example_serializer
 
-    try:
-        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-        records = Records(serializer, split, keep_order, spill, progress)
-        fill(
-            records,
-            features,
-            examples,
-            keep_order=keep_order,
-            beside=True,
-            files_before_ns=now_ns() if defer_files else None,
-        )
-        records.finish()
-    except BaseException:
-        spill.close()
-        raise
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+    records = Records(serializer, split, keep_order, spill, progress)
+    fill(
+        records,
+        features,
+        examples,
+        keep_order=keep_order,
+        beside=True,
+        files_before_ns=now_ns() if defer_files else None,
+    )
+    records.finish()

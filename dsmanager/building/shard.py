@@ -1,0 +1,69 @@
+"""Writing one TFRecord shard, in whatever process: what :mod:`dsmanager.parallel` calls for each.
+
+Where each of its records is stands in a table on disk, an :data:`EXTENT` a record.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsmanager.building.file_bytes import FileBytes, unpacked
+from dsmanager.progress import CancelToken, Progress
+from dsmanager.records.framing import FramedFile
+from dsmanager.records.tfrecord import FRAMING_BYTES
+
+__all__ = ["CALL", "EXTENT", "read_record", "write"]
+
+CALL = "dsmanager.building.shard:write"
+
+EXTENT = np.dtype([("spill", "<u4"), ("offset", "<u8"), ("stored", "<u8"), ("length", "<u8")])
+"""A record in a spill: which one, where, how many bytes there, and how many it has itself."""
+
+
+def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None:
+    """Writes one shard; counts records and bytes.
+
+    ``task`` is ``[path, table, first, count, spills]``: the rows of the table on disk that the
+    shard is made from, and the paths of the spills. Raises OSError, and ChangedFileError.
+    """
+    path, table, first, count, spills = task
+    rows = np.fromfile(table, EXTENT, count=count, offset=first * EXTENT.itemsize)
+    size_bytes = int(rows["length"].sum()) + count * FRAMING_BYTES
+
+    def written(records: int, size_bytes: int) -> None:
+        cancel.check()
+        progress.add_records(records, size_bytes)
+
+    with ExitStack() as stack:
+        descriptors = {
+            index: stack.enter_context(open(spills[index], "rb", buffering=0)).fileno()
+            for index in np.unique(rows["spill"]).tolist()
+        }
+        shard = stack.enter_context(FramedFile(Path(path), size_bytes=size_bytes, written=written))
+        for spill, offset, stored_bytes, length in rows.tolist():
+            read_record(descriptors[spill], offset, stored_bytes, shard.room(length))
+            shard.frame()
+
+
+def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryview) -> None:
+    """Fills ``target``, as long as the record. Raises OSError, and ChangedFileError."""
+    if stored_bytes == len(target):
+        while target:
+            read = os.preadv(descriptor, [target], offset)
+            if not read:
+                raise OSError("a file of records became shorter while it was read")
+            target, offset = target[read:], offset + read
+        return
+    filled = 0
+    for piece in unpacked(os.pread(descriptor, stored_bytes, offset)):
+        room = target[filled : filled + len(piece)]
+        if isinstance(piece, FileBytes):
+            piece.read_into(room)
+        else:
+            room[:] = piece
+        filled += len(piece)
