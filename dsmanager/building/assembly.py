@@ -104,12 +104,20 @@ class ShardWriters:
                 for path, (start, stop) in zip(paths, bounds, strict=True)
             ]
             if self._crew is not None:
-                for _ in self._crew.run(tasks):
-                    pass
+                self._run_in_processes(self._crew, tasks)
             else:
                 self._run_in_threads(tasks)
         finally:
             table.unlink(missing_ok=True)
+
+    def _run_in_processes(self, crew: Crew, tasks: Sequence[Any]) -> None:
+        try:
+            for _ in crew.run(tasks):
+                pass
+        except BaseException:
+            self._crew = None  # it has ended; a second attempt does without
+            crew.__exit__()
+            raise
 
     def _run_in_threads(self, tasks: Sequence[Any]) -> None:
         def write(task: Any) -> None:

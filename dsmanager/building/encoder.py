@@ -17,24 +17,22 @@ import numpy as np
 from tensorflow_datasets.core import features as feature_lib
 from tensorflow_datasets.core import utils
 
-from dsmanager.building.file_bytes import FileBytes
+from dsmanager.building.file_bytes import Deferral
 
 __all__ = ["make_encoder"]
 
 _Encode = Callable[[Any], Any]
 
 
-def make_encoder(features: Any, files_before_ns: int | None = None) -> _Encode:
+def make_encoder(features: Any, deferral: Deferral | None = None) -> _Encode:
     """A function that gives what ``features.encode_example`` gives, and raises what it raises.
 
-    For an image in a file that is older than ``files_before_ns`` it gives a FileBytes.
+    For an image in a file that may be read later, by ``deferral``, it gives a FileBytes.
     """
     whole: _Encode = features.encode_example
     if type(features) is not feature_lib.FeaturesDict:
         return whole
-    fields = [
-        (name, feature, _encoder(feature, files_before_ns)) for name, feature in features.items()
-    ]
+    fields = [(name, feature, _encoder(feature, deferral)) for name, feature in features.items()]
     names = {name for name, _, _ in fields}
 
     def encode(example: Any) -> Any:
@@ -51,12 +49,12 @@ def make_encoder(features: Any, files_before_ns: int | None = None) -> _Encode:
     return encode
 
 
-def _encoder(feature: Any, files_before_ns: int | None) -> _Encode:
+def _encoder(feature: Any, deferral: Deferral | None) -> _Encode:
     kind = type(feature)
     if kind is feature_lib.FeaturesDict:
-        return make_encoder(feature, files_before_ns)
+        return make_encoder(feature, deferral)
     if kind is feature_lib.Image:
-        return _image_encoder(feature, files_before_ns)
+        return _image_encoder(feature, deferral)
     general: _Encode = feature.encode_example
     if kind not in (feature_lib.Tensor, feature_lib.Scalar, feature_lib.Text):
         return general
@@ -69,7 +67,7 @@ def _encoder(feature: Any, files_before_ns: int | None) -> _Encode:
     return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)
 
 
-def _image_encoder(feature: Any, files_before_ns: int | None) -> _Encode:
+def _image_encoder(feature: Any, deferral: Deferral | None) -> _Encode:
     general: _Encode = feature.encode_example
 
     def encode(value: Any) -> Any:
@@ -77,8 +75,8 @@ def _image_encoder(feature: Any, files_before_ns: int | None) -> _Encode:
             return value
         if type(value) is io.BytesIO or type(value) is io.BufferedReader:
             return value.read()
-        if files_before_ns is not None and isinstance(value, (str, os.PathLike)):
-            return FileBytes.of(value, files_before_ns) or general(value)
+        if deferral is not None and isinstance(value, (str, os.PathLike)):
+            return deferral.of(value) or general(value)
         return general(value)
 
     return encode

@@ -19,9 +19,9 @@ from dsmanager.errors import ChangedFileError
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
+    "Deferral",
     "FileBytes",
     "Piece",
-    "now_ns",
     "packed",
     "unpacked",
 ]
@@ -29,12 +29,8 @@ __all__ = [
 WORTH_DEFERRING_BYTES = 16 << 10
 _PIECE = struct.Struct("<?Q")  # whether it is a file, and how many bytes follow, of it or its path
 _STATE = struct.Struct("<QqqQQ")
+_TRIAL_FILES = 64
 _CLOCK_NS = 20_000_000  # by so much the times of files may lag behind the clock
-
-
-def now_ns() -> int:
-    """A time that every file which is changed from now on is younger than, if clocks agree."""
-    return time.time_ns() - _CLOCK_NS
 
 
 class FileBytes:
@@ -47,23 +43,11 @@ class FileBytes:
         self._state = state
         self._size_bytes = state[0]
 
-    @classmethod
-    def of(cls, path: Any, before_ns: int) -> FileBytes | None:
-        """None for what is no local file, a small one, or one that changed after ``before_ns``."""
+    def is_unchanged(self) -> bool:
         try:
-            name = os.fspath(path)
-            if type(name) is not str:
-                return None
-            status = os.stat(name)
-        except (OSError, TypeError, ValueError):
-            return None
-        if (
-            not stat.S_ISREG(status.st_mode)
-            or status.st_size < WORTH_DEFERRING_BYTES
-            or status.st_ctime_ns >= before_ns
-        ):
-            return None
-        return cls(os.path.abspath(name), _state(status))
+            return _state(os.stat(self._path)) == self._state
+        except OSError:
+            return False
 
     def __len__(self) -> int:
         return self._size_bytes
@@ -97,6 +81,45 @@ class FileBytes:
             f"{self._path} was changed while the dataset was built",
             hint="build again when nothing writes to what the builder reads",
         )
+
+
+class Deferral:
+    """Decides which of the files that a generator names are read later.
+
+    To be made just before the generator starts. The first files are read at once and looked at
+    again: a builder that takes away each file once it is used gets all of them read at once.
+    """
+
+    def __init__(self) -> None:
+        self._before_ns = time.time_ns() - _CLOCK_NS
+        self._trial: list[FileBytes] = []
+        self._is_refused = False
+
+    def of(self, path: Any) -> FileBytes | None:
+        """None for a file that is to be read at once, and for what is none."""
+        found = None if self._is_refused else self._qualified(path)
+        if found is None or len(self._trial) == _TRIAL_FILES:
+            return found
+        self._trial.append(found)
+        self._is_refused = not all(each.is_unchanged() for each in self._trial)
+        return None
+
+    def _qualified(self, path: Any) -> FileBytes | None:
+        """A regular local file, worth it, that has not changed since the generator started."""
+        try:
+            name = os.fspath(path)
+            if type(name) is not str:
+                return None
+            status = os.stat(name)
+        except (OSError, TypeError, ValueError):
+            return None
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or status.st_size < WORTH_DEFERRING_BYTES
+            or status.st_ctime_ns >= self._before_ns
+        ):
+            return None
+        return FileBytes(os.path.abspath(name), _state(status))
 
 
 def packed(pieces: Iterable[Piece]) -> bytes:

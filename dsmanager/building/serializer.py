@@ -115,19 +115,19 @@ def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
 
 def _pieces(body: _Parts) -> list[bytes]:
     """An example of these parts; large ones stay pieces of their own."""
-    lengths = list(map(len, body))
-    head = b"\x0a" + varint(sum(lengths))
-    if max(lengths, default=0) < _LARGE_BYTES:
-        return [b"".join((head, *body))]
     pieces: list[bytes] = []
-    small = [head]
-    for part, length in zip(body, lengths, strict=True):
+    small: list[bytes] = [b""]  # the first gets the length of all
+    total = 0
+    for part in body:
+        length = len(part)
+        total += length
         if length < _LARGE_BYTES:
             small.append(part)
         else:
             pieces += (b"".join(small), part)
             small = []
     pieces.append(b"".join(small))
+    pieces[0] = b"\x0a" + varint(total) + pieces[0]
     return pieces
 
 
@@ -156,7 +156,8 @@ class _Feature:
             return _string_start(head, length)
 
         def string_entry(value: Any) -> _Parts:
-            value = _string(value)
+            if type(value) is not bytes:
+                value = _string(value)
             length = len(value)
             if length < _LARGE_BYTES:
                 return [start_of_string(length) + value]

@@ -19,7 +19,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.encoder import make_encoder
-from dsmanager.building.file_bytes import now_ns
+from dsmanager.building.file_bytes import Deferral
 from dsmanager.building.forks import guarded
 from dsmanager.building.pending import Pending, encode, owned
 from dsmanager.building.serializer import make_serializer
@@ -92,16 +92,16 @@ def fill(
     *,
     keep_order: bool,
     beside: bool,
-    files_before_ns: int | None = None,
+    deferral: Deferral | None = None,
 ) -> None:
     """Encodes every example, images ``beside`` the generator or not, and takes it in.
 
-    Files that the examples name and that are older than ``files_before_ns`` are not read yet.
+    Files that the examples name are read later where ``deferral`` allows it.
     Raises what TFDS's features refuse, with the key.
     """
     from tensorflow_datasets.core import utils
 
-    encoder = make_encoder(features, files_before_ns)
+    encoder = make_encoder(features, deferral)
     number = -1
     for pair in guarded(examples):
         number += 1
@@ -212,6 +212,6 @@ def _fill(
         examples,
         keep_order=keep_order,
         beside=True,
-        files_before_ns=now_ns() if defer_files else None,
+        deferral=Deferral() if defer_files else None,
     )
     records.finish()

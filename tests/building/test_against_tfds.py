@@ -119,7 +119,8 @@ PHOTO = {
     photos = sorted(pathlib.Path(FOLDER).iterdir())
     for i in range(2000):
         name = f'{i:06}_{photos[i % 100].name}'
-        image = io.BytesIO(photos[i % 100].read_bytes())
+        photo = photos[i % 100]
+        image = [io.BytesIO(photo.read_bytes()), photo, str(photo)][i % 3]
         yield name, {'image': image, 'label': i % 100, 'file_name': name}
     """.replace("FOLDER", repr(str(PHOTOS))),
 }

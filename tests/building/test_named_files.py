@@ -1,0 +1,154 @@
+"""Images that a builder gives as paths: read later where that is safe, and always the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.building.file_bytes import Deferral, FileBytes, packed, unpacked
+from dsmanager.errors import ChangedFileError
+from dsmanager.records.example import parse_example
+from dsmanager.records.tfrecord import read_records
+
+Write = Callable[..., Path]
+FEATURES = "{'n': np.int64, 'image': tfds.features.Image(encoding_format='jpeg'), 'z': np.int64}"
+ONCE_MORE = "now every file is read as it is named"
+COUNT = 200
+
+pytestmark = pytest.mark.usefixtures("no_tensorflow")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Files of 0 to 40 KB, old enough to be trusted. No decoder looks at them."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / f"{number:03}").write_bytes(_content(number))
+    (folder / "link").symlink_to("005")
+    return folder
+
+
+def _content(number: int) -> bytes:
+    return bytes([number]) * (number * 211)
+
+
+def _images(tree: Path) -> dict[int, bytes]:
+    found = {}
+    for path in sorted(tree.glob("*.tfrecord-*")):
+        for record in read_records(path):
+            example = parse_example(record)
+            found[example["n"][0]] = example["image"][0]
+            assert example["z"] == [-1]
+    return found
+
+
+def _build(bench: Any, write_builder: Write, body: str, sources: Path, **options: Any) -> Path:
+    builder = write_builder(
+        top=f"import os, pathlib, time\nSOURCES = pathlib.Path({str(sources)!r})",
+        features=FEATURES,
+        body=body,
+    )
+    tree: Path = bench.build(builder, verify=False, **options)
+    assert bench.leftovers == []
+    return tree
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_paths_of_every_kind_give_the_bytes_of_their_files(
+    bench: Any, write_builder: Write, sources: Path, workers: int
+) -> None:
+    odd = os.fsdecode(os.fsencode(sources) + b"/odd \xff\n")
+    Path(odd).write_bytes(_content(COUNT - 1))
+    body = """
+    time.sleep(0.05)  # the files are older than what comes now
+    for n in range(200):
+        path = SOURCES / f'{n:03}'
+        yield n, {'n': n, 'image': path if n % 2 else str(path), 'z': -1}
+    os.chdir(SOURCES)
+    yield 200, {'n': 200, 'image': '150', 'z': -1}
+    os.chdir('/')
+    yield 201, {'n': 201, 'image': SOURCES / 'link', 'z': -1}
+    yield 202, {'n': 202, 'image': os.fsdecode(os.fsencode(SOURCES) + bytes([47]) + NAME), 'z': -1}
+    with open(SOURCES / '199', 'rb') as file:
+        yield 203, {'n': 203, 'image': file, 'z': -1}
+    """.replace("NAME", repr(b"odd \xff\n"))
+    found = _images(_build(bench, write_builder, body, sources, workers=workers))
+    expected = {number: _content(number) for number in range(COUNT)}
+    last = _content(COUNT - 1)
+    assert found == {**expected, 200: _content(150), 201: _content(5), 202: last, 203: last}
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+def test_files_of_a_builder_that_it_takes_away_are_read_before(
+    bench: Any, write_builder: Write, sources: Path
+) -> None:
+    """One that it makes for each example, and the sources themselves."""
+    body = """
+    time.sleep(0.05)
+    passing = SOURCES / 'passing'
+    for n in range(200):
+        path = SOURCES / f'{n:03}'
+        passing.write_bytes(path.read_bytes())
+        yield n, {'n': n, 'image': passing, 'z': -1}
+        yield 200 + n, {'n': 200 + n, 'image': path, 'z': -1}
+        path.unlink()
+        passing.unlink()
+    """
+    found = _images(_build(bench, write_builder, body, sources))
+    assert found == {n: _content(n % COUNT) for n in range(2 * COUNT)}
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_file_that_changes_before_it_is_read_has_all_read_once_more(
+    bench: Any, write_builder: Write, sources: Path, file_format: str
+) -> None:
+    body = """
+    time.sleep(0.05)
+    for n in range(200):
+        yield n, {'n': n, 'image': str(SOURCES / f'{n:03}'), 'z': -1}
+    (SOURCES / '190').write_bytes(b'new' * 10_000)
+    """
+    tree = _build(bench, write_builder, body, sources, file_format=file_format)
+    log = bench.log_path.read_text()
+    assert f"{sources / '190'} was changed while the dataset was built; {ONCE_MORE}" in log
+    if file_format == "tfrecord":
+        expected = {number: _content(number) for number in range(COUNT)}
+        assert _images(tree) == {**expected, 190: b"new" * 10_000}
+
+
+def test_what_is_deferred_has_been_there_unchanged(tmp_path: Path, sources: Path) -> None:
+    old = sources / "150"
+    status = old.stat()
+    while True:  # until the clock of files has gone on
+        deferral = Deferral()
+        if deferral._before_ns > status.st_ctime_ns:
+            break
+    for _ in range(64):  # on trial
+        assert deferral.of(old) is None
+    found = deferral.of(old)
+    assert found is not None
+    assert found.read() == _content(150)
+    assert len(found) == status.st_size
+    young = tmp_path / "young"
+    young.write_bytes(bytes(30_000))
+    for other in (young, sources / "003", sources, sources / "none", b"bytes", "s3://a/b", 5):
+        assert deferral.of(other) is None
+
+    again = list(unpacked(packed([b"before", found, b"", b"after"])))
+    assert [len(piece) for piece in again] == [6, len(found), 0, 5]
+    copy = again[1]
+    assert isinstance(copy, FileBytes)
+    assert copy.read() == _content(150)
+
+    os.utime(old)  # the same content, but who knows
+    with pytest.raises(ChangedFileError, match=r"/150 was changed while the dataset was built"):
+        copy.read()
+    old.unlink()
+    with pytest.raises(ChangedFileError):
+        found.read()

@@ -1,0 +1,86 @@
+"""Files that are framed in place are those that records written one by one give."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsmanager.errors import CancelledError
+from dsmanager.records import framing
+from dsmanager.records.framing import FramedFile
+from dsmanager.records.tfrecord import TFRecordWriter
+
+MEGABYTE = 1 << 20
+LENGTHS = st.one_of(
+    st.integers(0, 3000),
+    st.integers(MEGABYTE - 40, MEGABYTE + 40),
+    st.sampled_from([MEGABYTE // 2 - 16, 3 * MEGABYTE]),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("framed")
+
+
+def _framed(path: Path, records: list[bytes]) -> list[tuple[int, int]]:
+    told: list[tuple[int, int]] = []
+    path.unlink(missing_ok=True)
+    with FramedFile(path, size_bytes=0, written=lambda *counts: told.append(counts)) as file:
+        for record in records:
+            room = file.room(len(record))
+            assert len(room) == len(record)
+            room[:] = record
+            file.frame()
+    return told
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(LENGTHS, max_size=8))
+def test_it_is_what_a_writer_of_records_writes(folder: Path, lengths: list[int]) -> None:
+    records = [os.urandom(length) for length in lengths]
+    told = _framed(folder / "framed", records)
+    with TFRecordWriter(folder / "written") as writer:
+        writer.write_all(records)
+    content = (folder / "framed").read_bytes()
+    assert content == (folder / "written").read_bytes()
+    assert sum(count for count, _ in told) == len(records)
+    assert sum(size_bytes for _, size_bytes in told) == len(content)
+
+
+def test_without_the_function_of_the_library_the_crcs_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> NoReturn:
+        raise OSError
+
+    records = [b"", b"abc", os.urandom(100_000)]
+    _framed(tmp_path / "one", records)
+    monkeypatch.setattr(ctypes, "CDLL", fails)
+    framing._function.cache_clear()
+    try:
+        _framed(tmp_path / "two", records)
+    finally:
+        framing._function.cache_clear()
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_whoever_is_told_may_stop_it(tmp_path: Path) -> None:
+    def stop(_: int, __: int) -> NoReturn:
+        raise CancelledError("cancelled")
+
+    before = set(os.listdir("/proc/self/fd"))
+    with (
+        pytest.raises(CancelledError),
+        FramedFile(tmp_path / "file", size_bytes=0, written=stop) as file,
+    ):
+        for _ in range(2):
+            file.room(MEGABYTE)[:] = bytes(MEGABYTE)
+            file.frame()
+    assert set(os.listdir("/proc/self/fd")) == before
