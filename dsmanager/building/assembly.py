@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = ["ShardWriters"]
 
 _MOST_PROCESSES = 4  # more than that wait for memory, or for the disk
 _THREADS = 2
+_MOST_SPILLS_AT_ONCE = 200  # each thread has all of them open
 
 
 class ShardWriters:
@@ -40,17 +42,19 @@ class ShardWriters:
     def __init__(self, *, workers: int, progress: Progress) -> None:
         self._progress = progress
         self._cancel = CancelToken()  # never set: whoever cancels a build ends its processes
+        self._counts: dict[str, int] = {}
         self._crew: Crew | None = None
         self._threads = min(workers, _THREADS)
         if workers > 1 and can_fork():
-            self._crew = Crew(
-                shard.CALL,
-                None,
-                workers=min(workers, _MOST_PROCESSES),
-                fork=True,
-                progress=progress,
-                cancel=self._cancel,
-            )
+            with suppress(OSError):  # no room for another process: threads will do
+                self._crew = Crew(
+                    shard.CALL,
+                    None,
+                    workers=min(workers, _MOST_PROCESSES),
+                    fork=True,
+                    progress=progress,
+                    cancel=self._cancel,
+                )
 
     def __enter__(self) -> ShardWriters:
         return self
@@ -67,6 +71,7 @@ class ShardWriters:
         Raises DsmanagerError for a split without examples and for two examples of one key.
         """
         _require_distinct(places, template.split)
+        self._require_same(places, template.split)
         size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
         require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
         count = shard_config.get_number_shards(places.payload_bytes, places.count)
@@ -87,6 +92,16 @@ class ShardWriters:
                 example_writer.write(path, _numbered(places, each, self._progress))
         return [stop - start for start, stop in bounds]
 
+    def _require_same(self, places: Places, split: str) -> None:
+        """A second attempt has as many examples as the first had."""
+        count = self._counts.setdefault(split, places.count)
+        if count != places.count:
+            raise DsmanagerError(
+                f"split {split}: {count:,} examples at first, and {places.count:,} when they were "
+                "made once more, because files were changed meanwhile",
+                hint="put the builder's sources in place again, then: dsmanager build NAME --clean",
+            )
+
     def _write_tfrecords(
         self,
         places: Places,
@@ -103,6 +118,7 @@ class ShardWriters:
                 [path, os.fspath(table), start, stop - start, places.paths]
                 for path, (start, stop) in zip(paths, bounds, strict=True)
             ]
+            places.release()  # whoever writes a shard opens them, and there may be many
             if self._crew is not None:
                 self._run_in_processes(self._crew, tasks)
             else:
@@ -123,7 +139,8 @@ class ShardWriters:
         def write(task: Any) -> None:
             shard.write(None, task, self._progress, self._cancel)
 
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="shards") as pool:
+        most = self._threads if len(tasks[0][-1]) <= _MOST_SPILLS_AT_ONCE else 1
+        with ThreadPoolExecutor(most, thread_name_prefix="shards") as pool:
             for _ in pool.map(write, tasks):
                 pass
 

@@ -8,6 +8,7 @@ read at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -28,9 +29,9 @@ __all__ = [
 
 WORTH_DEFERRING_BYTES = 16 << 10
 _PIECE = struct.Struct("<?Q")  # whether it is a file, and how many bytes follow, of it or its path
-_STATE = struct.Struct("<QqqQQ")
+_STATE = struct.Struct("<Qqq")
 _TRIAL_FILES = 64
-_CLOCK_NS = 20_000_000  # by so much the times of files may lag behind the clock
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 class FileBytes:
@@ -63,7 +64,9 @@ class FileBytes:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise self._changed() from error
+            if error.errno in _GONE:
+                raise self._changed() from error
+            raise
         try:
             filled = 0
             while filled < len(target):
@@ -91,7 +94,7 @@ class Deferral:
     """
 
     def __init__(self) -> None:
-        self._before_ns = time.time_ns() - _CLOCK_NS
+        self._started_ns = time.time_ns()
         self._trial: list[FileBytes] = []
         self._is_refused = False
 
@@ -116,10 +119,10 @@ class Deferral:
         if (
             not stat.S_ISREG(status.st_mode)
             or status.st_size < WORTH_DEFERRING_BYTES
-            or status.st_ctime_ns >= self._before_ns
+            or status.st_ctime_ns >= self._started_ns - _lag_ns(status.st_ctime_ns)
         ):
             return None
-        return FileBytes(os.path.abspath(name), _state(status))
+        return FileBytes(os.path.join(os.getcwd(), name), _state(status))
 
 
 def packed(pieces: Iterable[Piece]) -> bytes:
@@ -150,13 +153,13 @@ def unpacked(content: bytes) -> Iterator[Piece]:
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        status.st_dev,
-    )
+    """Without the inode, whose number some file systems make up each time."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _lag_ns(time_ns: int) -> int:
+    """By so much the time of a file may lag behind the clock: some file systems keep seconds."""
+    return 20_000_000 if time_ns % 1_000_000_000 else 3_000_000_000
 
 
 Piece = bytes | FileBytes

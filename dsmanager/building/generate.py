@@ -93,9 +93,12 @@ def build(
             result = _build(request, builder, cls, progress)
         except ChangedFileError as error:
             sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
+            result = None
+        if result is None:
             seams.use_writer(progress, shards, partitions)
             builder = _construct(cls, request["config"], request["stage"])
-            result = _build(request, builder, cls, progress)
+            again = {"fresh_downloads": False, "fresh_extraction": True}
+            result = _build(request | again, builder, cls, progress)
         return result | {"kept": str(partitions.folder)}
 
 
@@ -289,7 +292,7 @@ def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progr
         url_infos=builder.url_infos,
         dataset_name=builder.name,
         force_download=request["fresh_downloads"],
-        force_extraction=request["fresh_downloads"],
+        force_extraction=request.get("fresh_extraction", request["fresh_downloads"]),
         register_checksums=register is not None,
         register_checksums_path=register,
     )

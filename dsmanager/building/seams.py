@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.forks import guarded
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
@@ -45,6 +46,7 @@ def install(progress: Progress) -> None:
     image_feature._ImageEncoder._encode_image = _encode_image
     file_adapters.TfRecordFileAdapter.write_examples = classmethod(_write_tfrecord)
     example_serializer.ExampleSerializer.serialize_example = _serialize
+    use_writer(progress, ShardWriters(workers=1, progress=progress))
     writer.ShardWriter.write = functools.partialmethod(_write_shard, progress=progress)
 
 

@@ -17,19 +17,23 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
-__all__ = ["CALL", "EXTENT", "read_record", "write"]
+__all__ = ["CALL", "EXTENT", "NO_CRC", "read_record", "write"]
 
 CALL = "dsmanager.building.shard:write"
 
-EXTENT = np.dtype([("spill", "<u4"), ("offset", "<u8"), ("stored", "<u8"), ("length", "<u8")])
-"""A record in a spill: which one, where, how many bytes there, and how many it has itself."""
+NO_CRC = -1
+EXTENT = np.dtype(
+    [("spill", "<u4"), ("offset", "<u8"), ("stored", "<u8"), ("length", "<u8"), ("crc", "<i8")]
+)
+"""A record in a spill: which one, where, how many bytes there, how many it has itself, its CRC."""
 
 
 def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None:
     """Writes one shard; counts records and bytes.
 
     ``task`` is ``[path, table, first, count, spills]``: the rows of the table on disk that the
-    shard is made from, and the paths of the spills. Raises OSError, and ChangedFileError.
+    shard is made from, and the paths of the spills. Raises OSError, ChangedFileError, and
+    VerificationError for a record that is not what was written.
     """
     path, table, first, count, spills = task
     rows = np.fromfile(table, EXTENT, count=count, offset=first * EXTENT.itemsize)
@@ -45,25 +49,34 @@ def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> No
             for index in np.unique(rows["spill"]).tolist()
         }
         shard = stack.enter_context(FramedFile(Path(path), size_bytes=size_bytes, written=written))
-        for spill, offset, stored_bytes, length in rows.tolist():
+        for spill, offset, stored_bytes, length, crc in rows.tolist():
             read_record(descriptors[spill], offset, stored_bytes, shard.room(length))
-            shard.frame()
+            shard.frame(None if crc == NO_CRC else crc)
 
 
 def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryview) -> None:
-    """Fills ``target``, as long as the record. Raises OSError, and ChangedFileError."""
+    """Fills ``target``, as long as the record. Raises OSError, and ChangedFileError.
+
+    What is stored is shorter where it only tells how the record is put together.
+    """
     if stored_bytes == len(target):
-        while target:
-            read = os.preadv(descriptor, [target], offset)
-            if not read:
-                raise OSError("a file of records became shorter while it was read")
-            target, offset = target[read:], offset + read
+        _read_into(descriptor, offset, target)
         return
+    told = bytearray(stored_bytes)
+    _read_into(descriptor, offset, memoryview(told))
     filled = 0
-    for piece in unpacked(os.pread(descriptor, stored_bytes, offset)):
+    for piece in unpacked(bytes(told)):
         room = target[filled : filled + len(piece)]
         if isinstance(piece, FileBytes):
             piece.read_into(room)
         else:
             room[:] = piece
         filled += len(piece)
+
+
+def _read_into(descriptor: int, offset: int, target: memoryview) -> None:
+    while target:
+        read = os.preadv(descriptor, [target], offset)  # 2 GiB at most
+        if not read:
+            raise OSError("a file of records became shorter while it was read")
+        target, offset = target[read:], offset + read

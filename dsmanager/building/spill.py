@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dsmanager.building.file_bytes import FileBytes, Piece, packed
-from dsmanager.building.shard import EXTENT, read_record
+from dsmanager.building.shard import EXTENT, NO_CRC, read_record
 from dsmanager.building.write_behind import WriteBehind
 from dsmanager.files import temporary_path
 from dsmanager.records.tfrecord import masked_crc32c
@@ -68,8 +68,8 @@ class Spill:
         stored: Sequence[Any] = pieces
         for piece in pieces:
             if type(piece) is FileBytes:
-                stored = (packed(pieces),)
-                stored_bytes = len(stored[0])
+                stored = _told(pieces, length)
+                stored_bytes = sum(map(len, stored))
                 break
         self._places += place
         self._offsets.append(self._end)
@@ -151,6 +151,10 @@ class Spill:
         ends = np.append(offsets[1:], np.uint64(self._end))
         return offsets + keys, ends - offsets - keys
 
+    def crcs(self) -> Any:
+        """The masked CRC of each record, of a ``kept`` spill; else None."""
+        return None if self._crcs is None else np.frombuffer(self._crcs, np.uint32)
+
     def key(self, position: int) -> str:
         length, offset = self._key_lengths[position], self._offsets[position]
         return os.pread(self.descriptor, length, offset).decode()
@@ -159,6 +163,14 @@ class Spill:
         if self._writer is not None:
             self._writer.close()
         self._file.close()
+
+
+def _told(pieces: Sequence[Piece], length: int) -> Sequence[bytes]:
+    """How a record of ``length`` bytes is put together, in fewer bytes; else the record itself."""
+    told = packed(pieces)
+    if len(told) < length:
+        return (told,)
+    return [piece.read() if isinstance(piece, FileBytes) else piece for piece in pieces]
 
 
 class Places:
@@ -194,13 +206,19 @@ class Places:
         """Of the spills, as the extents count them."""
         return [spill.path for spill in self._spills]
 
+    def release(self) -> None:
+        """Closes the spills that will stay where they are; they are opened again by their paths."""
+        for spill in self._spills:
+            if spill.crcs() is not None:
+                spill.close()
+
     def extents(self, start: int, stop: int) -> Any:
         """Where the records ``start`` up to ``stop`` are: an array of :data:`EXTENT`."""
         chosen = self._order[start:stop]
         ends = np.cumsum(self._counts)
         owners = np.searchsorted(ends, chosen, side="right")
         rows = np.empty(len(chosen), EXTENT)
-        rows["spill"] = owners
+        rows["spill"], rows["crc"] = owners, NO_CRC
         for index, spill in enumerate(self._spills):
             own = owners == index
             if own.any():
@@ -209,11 +227,13 @@ class Places:
                 rows["offset"][own] = offsets[positions]
                 rows["stored"][own] = stored_bytes[positions]
                 rows["length"][own] = spill.lengths()[positions]
+                if (crcs := spill.crcs()) is not None:
+                    rows["crc"][own] = crcs[positions]
         return rows
 
     def records(self, start: int, stop: int) -> Iterator[bytes]:
         """Yields the records themselves, one in memory at a time."""
-        for index, offset, stored_bytes, length in self.extents(start, stop).tolist():
+        for index, offset, stored_bytes, length, _ in self.extents(start, stop).tolist():
             record = bytearray(length)
             read_record(self._spills[index].descriptor, offset, stored_bytes, memoryview(record))
             yield bytes(record)

@@ -27,7 +27,7 @@ class WriteBehind:
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._to_write: SimpleQueue[tuple[list[bytes], int] | None] = SimpleQueue()
-        self._written: SimpleQueue[OSError | None] = SimpleQueue()
+        self._written: SimpleQueue[BaseException | None] = SimpleQueue()
         self._waiting = 0
         self._thread = threading.Thread(target=self._run, name="write-behind")
         self._thread.start()
@@ -68,7 +68,7 @@ class WriteBehind:
         while (given := self._to_write.get()) is not None:
             try:
                 self._write(*given)
-            except OSError as error:
+            except BaseException as error:
                 self._written.put(error)
             else:
                 del given  # its memory is free before more is asked for

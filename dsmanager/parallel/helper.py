@@ -155,14 +155,18 @@ class _Fork:
     def poll(self) -> int | None:
         with self._lock:
             if self._code is None:
-                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                try:
+                    pid, status = os.waitpid(self._pid, os.WNOHANG)
+                except ChildProcessError:  # somebody in this process takes in all that end
+                    pid, status = self._pid, 0
                 self._code = os.waitstatus_to_exitcode(status) if pid else None
             return self._code
 
     def kill(self) -> None:
         with self._lock:
             if self._code is None:
-                os.kill(self._pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
 
     def wait(self) -> int:
         while (code := self.poll()) is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from dsmanager.building.file_bytes import Deferral, FileBytes, packed, unpacked
-from dsmanager.errors import ChangedFileError
+from dsmanager.errors import ChangedFileError, DsmanagerError
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
 
@@ -49,7 +51,7 @@ def _images(tree: Path) -> dict[int, bytes]:
 
 def _build(bench: Any, write_builder: Write, body: str, sources: Path, **options: Any) -> Path:
     builder = write_builder(
-        top=f"import os, pathlib, time\nSOURCES = pathlib.Path({str(sources)!r})",
+        top=f"import os, pathlib\nSOURCES = pathlib.Path({str(sources)!r})",
         features=FEATURES,
         body=body,
     )
@@ -65,7 +67,6 @@ def test_paths_of_every_kind_give_the_bytes_of_their_files(
     odd = os.fsdecode(os.fsencode(sources) + b"/odd \xff\n")
     Path(odd).write_bytes(_content(COUNT - 1))
     body = """
-    time.sleep(0.05)  # the files are older than what comes now
     for n in range(200):
         path = SOURCES / f'{n:03}'
         yield n, {'n': n, 'image': path if n % 2 else str(path), 'z': -1}
@@ -89,7 +90,6 @@ def test_files_of_a_builder_that_it_takes_away_are_read_before(
 ) -> None:
     """One that it makes for each example, and the sources themselves."""
     body = """
-    time.sleep(0.05)
     passing = SOURCES / 'passing'
     for n in range(200):
         path = SOURCES / f'{n:03}'
@@ -104,12 +104,57 @@ def test_files_of_a_builder_that_it_takes_away_are_read_before(
     assert ONCE_MORE not in bench.log_path.read_text()
 
 
+SHARDS = (
+    "import os\nfrom tensorflow_datasets.core.utils.shard_utils import ShardConfig\n"
+    "ShardConfig.min_shard_size = 500_000\n"
+)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_attempt_writes_many_shards_from_what_is_unpacked_again(
+    bench: Any, write_builder: Write, sources: Path, workers: int
+) -> None:
+    """Of a manual archive; the builder takes away the last files of it, after the trial."""
+    archive = bench.folder / "manual" / "photos.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(COUNT):
+            file.write(sources / f"{number:03}", f"{number:03}")
+    body = """
+    folder = dl_manager
+    for n, name in enumerate(sorted(os.listdir(folder))):
+        yield n, {'n': n, 'image': folder / name, 'z': -1}
+        if n >= 180:
+            (folder / name).unlink()
+    """
+    unpacked = "dl_manager.extract(dl_manager.manual_dir / 'photos.zip')"
+    splits = f"{{'train': self._generate_examples(({unpacked}, time.sleep(0.05))[0])}}"
+    builder = write_builder(top=SHARDS + "import time", features=FEATURES, body=body, splits=splits)
+    tree = bench.build(builder, verify=False, manual_dir=archive.parent, workers=workers)
+    assert len(list(tree.glob("*.tfrecord-*"))) > 2
+    assert _images(tree) == {number: _content(number) for number in range(COUNT)}
+    assert ONCE_MORE in bench.log_path.read_text()
+
+
+def test_examples_that_are_missing_the_second_time_are_an_error(
+    bench: Any, write_builder: Write, sources: Path
+) -> None:
+    body = """
+    for n, path in enumerate(sorted(SOURCES.iterdir())):
+        yield n, {'n': n, 'image': path, 'z': -1}
+        if n >= 180:
+            path.unlink()
+    """
+    with pytest.raises(DsmanagerError, match=r"201 examples at first, and 180 when they were made"):
+        _build(bench, write_builder, body, sources)
+    assert bench.leftovers == []
+
+
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_a_file_that_changes_before_it_is_read_has_all_read_once_more(
     bench: Any, write_builder: Write, sources: Path, file_format: str
 ) -> None:
     body = """
-    time.sleep(0.05)
     for n in range(200):
         yield n, {'n': n, 'image': str(SOURCES / f'{n:03}'), 'z': -1}
     (SOURCES / '190').write_bytes(b'new' * 10_000)
@@ -125,10 +170,9 @@ def test_a_file_that_changes_before_it_is_read_has_all_read_once_more(
 def test_what_is_deferred_has_been_there_unchanged(tmp_path: Path, sources: Path) -> None:
     old = sources / "150"
     status = old.stat()
-    while True:  # until the clock of files has gone on
-        deferral = Deferral()
-        if deferral._before_ns > status.st_ctime_ns:
-            break
+    while time.time_ns() - status.st_ctime_ns < 30_000_000:
+        pass  # until the clock of files has gone on
+    deferral = Deferral()
     for _ in range(64):  # on trial
         assert deferral.of(old) is None
     found = deferral.of(old)

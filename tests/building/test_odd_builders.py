@@ -69,6 +69,15 @@ def test_a_pool_of_processes_is_harmless(
     assert bench.leftovers == []
 
 
+def test_a_builder_that_takes_in_all_processes_that_end_is_harmless(
+    bench: Any, write_builder: Write, no_tensorflow: Path
+) -> None:
+    top = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    body = "for i in range(60):\n    yield i, {'x': i}"
+    tree = bench.build(write_builder(top=top, body=body), workers=2)
+    assert _values(tree) == list(range(60))
+
+
 REFUSED = {
     "asks for a password": ("import getpass; getpass.getpass('key? ')\nyield", "there: key"),
     "yields no pairs": ("yield {'x': 1}", r"yields \(key, example\), not dict"),

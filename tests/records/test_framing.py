@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsmanager.errors import CancelledError
+from dsmanager.errors import CancelledError, VerificationError
 from dsmanager.records import framing
 from dsmanager.records.framing import FramedFile
-from dsmanager.records.tfrecord import TFRecordWriter
+from dsmanager.records.tfrecord import TFRecordWriter, masked_crc32c
 
 MEGABYTE = 1 << 20
 LENGTHS = st.one_of(
@@ -29,23 +30,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("framed")
 
 
-def _framed(path: Path, records: list[bytes]) -> list[tuple[int, int]]:
-    told: list[tuple[int, int]] = []
+def _framed(
+    path: Path, records: list[bytes], tell: Callable[[int, int], None] = lambda *_: None
+) -> None:
     path.unlink(missing_ok=True)
-    with FramedFile(path, size_bytes=0, written=lambda *counts: told.append(counts)) as file:
+    with FramedFile(path, size_bytes=0, written=tell) as file:
         for record in records:
             room = file.room(len(record))
             assert len(room) == len(record)
             room[:] = record
             file.frame()
-    return told
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(LENGTHS, max_size=8))
 def test_it_is_what_a_writer_of_records_writes(folder: Path, lengths: list[int]) -> None:
     records = [os.urandom(length) for length in lengths]
-    told = _framed(folder / "framed", records)
+    told: list[tuple[int, int]] = []
+    _framed(folder / "framed", records, lambda *counts: told.append(counts))
     with TFRecordWriter(folder / "written") as writer:
         writer.write_all(records)
     content = (folder / "framed").read_bytes()
@@ -76,11 +78,15 @@ def test_whoever_is_told_may_stop_it(tmp_path: Path) -> None:
         raise CancelledError("cancelled")
 
     before = set(os.listdir("/proc/self/fd"))
-    with (
-        pytest.raises(CancelledError),
-        FramedFile(tmp_path / "file", size_bytes=0, written=stop) as file,
-    ):
-        for _ in range(2):
-            file.room(MEGABYTE)[:] = bytes(MEGABYTE)
-            file.frame()
+    with pytest.raises(CancelledError):
+        _framed(tmp_path / "file", [bytes(MEGABYTE)] * 2, stop)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_record_that_is_not_what_it_was_is_refused(tmp_path: Path) -> None:
+    with FramedFile(tmp_path / "file", size_bytes=0, written=lambda *_: None) as file:
+        file.room(3)[:] = b"abc"
+        file.frame(masked_crc32c(b"abc"))
+        file.room(3)[:] = b"abd"
+        with pytest.raises(VerificationError, match="a record has changed on disk"):
+            file.frame(masked_crc32c(b"abc"))
