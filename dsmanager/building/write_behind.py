@@ -10,7 +10,7 @@ from dsmanager.files import MOST_PIECES, reserve, write_pieces
 
 __all__ = ["WriteBehind"]
 
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 2 << 20
 _WAITING_BATCHES = 2  # so few that what waits stays in the processor's cache
 _MOST_AHEAD_BYTES = 128 << 20
 
