@@ -1,7 +1,6 @@
 """Every error that dsmanager raises on purpose, and the exit code each one ends in.
 
     DsmanagerError                1   failed
-    ├── ChangedFileError          1   a source is not what it was when it was named
     ├── UsageError                2   the request itself is wrong
     ├── PartialError              3   some of several items failed
     ├── VerificationError         4   bytes are not what their record says
@@ -29,7 +28,6 @@ __all__ = [
     "OTHER_FOLDER",
     "AlreadyExistsError",
     "CancelledError",
-    "ChangedFileError",
     "CredentialsError",
     "DsmanagerError",
     "ExitCode",
@@ -83,10 +81,6 @@ class DsmanagerError(Exception):
         self.message = message
         self.hint = hint
         self.ref = ref
-
-
-class ChangedFileError(DsmanagerError):
-    """A file that a builder named has changed before it was read."""
 
 
 class UsageError(DsmanagerError):

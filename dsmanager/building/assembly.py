@@ -18,6 +18,7 @@ from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building import shard
+from dsmanager.building.file_bytes import ChangedFileError
 from dsmanager.building.spill import Places
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import require_free_bytes, temporary_path
@@ -68,7 +69,8 @@ class ShardWriters:
     ) -> list[int]:
         """Writes the shards of one split; returns how many records each holds.
 
-        Raises DsmanagerError for a split without examples and for two examples of one key.
+        Raises DsmanagerError for a split without examples and for two examples of one key, and
+        ChangedFileError.
         """
         _require_distinct(places, template.split)
         self._require_same(places, template.split)
@@ -128,21 +130,26 @@ class ShardWriters:
 
     def _run_in_processes(self, crew: Crew, tasks: Sequence[Any]) -> None:
         try:
-            for _ in crew.run(tasks):
-                pass
+            for _, changed in crew.run(tasks):
+                _require_unchanged(changed)
         except BaseException:
             self._crew = None  # it has ended; a second attempt does without
             crew.__exit__()
             raise
 
     def _run_in_threads(self, tasks: Sequence[Any]) -> None:
-        def write(task: Any) -> None:
-            shard.write(None, task, self._progress, self._cancel)
+        def write(task: Any) -> str | None:
+            return shard.write(None, task, self._progress, self._cancel)
 
         most = self._threads if len(tasks[0][-1]) <= _MOST_SPILLS_AT_ONCE else 1
         with ThreadPoolExecutor(most, thread_name_prefix="shards") as pool:
-            for _ in pool.map(write, tasks):
-                pass
+            for changed in pool.map(write, tasks):
+                _require_unchanged(changed)
+
+
+def _require_unchanged(changed: str | None) -> None:
+    if changed is not None:
+        raise ChangedFileError(changed)
 
 
 def _require_distinct(places: Places, split: str) -> None:

@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dsmanager.errors import ChangedFileError
+from dsmanager.errors import VerificationError
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
+    "ChangedFileError",
     "Deferral",
     "FileBytes",
     "Piece",
@@ -32,6 +33,17 @@ _PIECE = struct.Struct("<?Q")  # whether it is a file, and how many bytes follow
 _STATE = struct.Struct("<Qqq")
 _TRIAL_FILES = 64
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+
+class ChangedFileError(VerificationError):
+    """The file ``path``, which a builder named, has changed before it was read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} was changed while the dataset was built",
+            hint="build again when nothing writes to what the builder reads",
+        )
+        self.path = path
 
 
 class FileBytes:
@@ -65,25 +77,19 @@ class FileBytes:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in _GONE:
-                raise self._changed() from error
+                raise ChangedFileError(self._path) from error
             raise
         try:
             filled = 0
             while filled < len(target):
                 got = os.readv(descriptor, [target[filled:]])
                 if not got:
-                    raise self._changed()
+                    raise ChangedFileError(self._path)
                 filled += got
             if _state(os.fstat(descriptor)) != self._state:
-                raise self._changed()
+                raise ChangedFileError(self._path)
         finally:
             os.close(descriptor)
-
-    def _changed(self) -> ChangedFileError:
-        return ChangedFileError(
-            f"{self._path} was changed while the dataset was built",
-            hint="build again when nothing writes to what the builder reads",
-        )
 
 
 class Deferral:
@@ -98,19 +104,19 @@ class Deferral:
         self._trial: list[FileBytes] = []
         self._is_refused = False
 
-    def of(self, path: Any) -> FileBytes | None:
+    def of(self, named: Any) -> FileBytes | None:
         """None for a file that is to be read at once, and for what is none."""
-        found = None if self._is_refused else self._qualified(path)
+        found = None if self._is_refused else self._qualified(named)
         if found is None or len(self._trial) == _TRIAL_FILES:
             return found
         self._trial.append(found)
         self._is_refused = not all(each.is_unchanged() for each in self._trial)
         return None
 
-    def _qualified(self, path: Any) -> FileBytes | None:
+    def _qualified(self, named: Any) -> FileBytes | None:
         """A regular local file, worth it, that has not changed since the generator started."""
         try:
-            name = os.fspath(path)
+            name = os.fspath(named)
             if type(name) is not str:
                 return None
             status = os.stat(name)
@@ -122,7 +128,8 @@ class Deferral:
             or status.st_ctime_ns >= self._started_ns - _lag_ns(status.st_ctime_ns)
         ):
             return None
-        return FileBytes(os.path.join(os.getcwd(), name), _state(status))
+        path = name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
+        return FileBytes(path, _state(status))
 
 
 def packed(pieces: Iterable[Piece]) -> bytes:

@@ -18,11 +18,11 @@ import tensorflow_datasets as tfds
 from dsmanager.building import beam, forks, loader, pending, seams
 from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.checks import decode_first, require_room
+from dsmanager.building.file_bytes import ChangedFileError
 from dsmanager.building.partitions import Partitions
 from dsmanager.building.provenance import code_sha256, provenance
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import (
-    ChangedFileError,
     DsmanagerError,
     NotFoundError,
     UsageError,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dsmanager.building.file_bytes import FileBytes, unpacked
+from dsmanager.building.file_bytes import ChangedFileError, FileBytes, unpacked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
@@ -28,13 +28,21 @@ EXTENT = np.dtype(
 """A record in a spill: which one, where, how many bytes there, how many it has itself, its CRC."""
 
 
-def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None:
-    """Writes one shard; counts records and bytes.
+def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> str | None:
+    """Writes one shard; counts records and bytes. Returns the path of a file that has changed.
 
     ``task`` is ``[path, table, first, count, spills]``: the rows of the table on disk that the
-    shard is made from, and the paths of the spills. Raises OSError, ChangedFileError, and
-    VerificationError for a record that is not what was written.
+    shard is made from, and the paths of the spills. Raises OSError, and VerificationError
+    for a record that is not what was written.
     """
+    try:
+        _write(task, progress, cancel)
+    except ChangedFileError as error:
+        return error.path
+    return None
+
+
+def _write(task: Any, progress: Progress, cancel: CancelToken) -> None:
     path, table, first, count, spills = task
     rows = np.fromfile(table, EXTENT, count=count, offset=first * EXTENT.itemsize)
     size_bytes = int(rows["length"].sum()) + count * FRAMING_BYTES

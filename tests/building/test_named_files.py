@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dsmanager.building.file_bytes import Deferral, FileBytes, packed, unpacked
-from dsmanager.errors import ChangedFileError, DsmanagerError
+from dsmanager.building.file_bytes import ChangedFileError, Deferral, FileBytes, packed, unpacked
+from dsmanager.errors import DsmanagerError
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records
 
