@@ -11,7 +11,7 @@ from dsmanager.records.example import parse_example
 
 int64s = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=8)
 float32s = st.lists(st.floats(width=32, allow_nan=False), max_size=8)
-binaries = st.lists(st.one_of(st.binary(max_size=40), st.just(bytes(20_000))), max_size=4)
+binaries = st.lists(st.one_of(st.binary(max_size=40), st.just(20_000).map(bytes)), max_size=4)
 values = st.one_of(binaries, float32s, int64s)
 names = st.one_of(st.text(max_size=12), st.sampled_from(["a", "a/b", "a/", "b", "ab"]))
 
