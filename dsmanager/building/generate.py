@@ -81,22 +81,20 @@ def build(
     cls = _load(request, progress)
     builder = _construct(cls, request["config"], request["stage"])
     check_features(builder)
-    pending.use_threads(request["workers"] or request["cores"])
+    workers = request["workers"] or request["cores"]
+    pending.use_threads(workers)
     with (
         _partitions(request, builder, cls, progress) as partitions,
-        ShardWriters(workers=request["workers"] or request["cores"], progress=progress) as shards,
+        ShardWriters(workers=workers, progress=progress) as shards,
     ):
         when_loaded()
-        seams.use_writer(progress, shards, partitions, defer_files=True)
         beam.use_options(request["beam_options"], request["max_examples"])
-        try:
-            result = _build(request, builder, cls, progress)
-        except ChangedFileError as error:
-            sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
-            result = None
+        seams.use_writer(progress, shards, partitions, defer_files=True)
+        result = _first_attempt(request, builder, cls, progress)
         if result is None:
             seams.use_writer(progress, shards, partitions)
             builder = _construct(cls, request["config"], request["stage"])
+            # What is downloaded is fresh enough; what was unpacked of it may have been changed.
             again = {"fresh_downloads": False, "fresh_extraction": True}
             result = _build(request | again, builder, cls, progress)
         return result | {"kept": str(partitions.folder)}
@@ -186,6 +184,17 @@ def _made_by(builder: Any, cls: Any) -> str:
     """What a partition's bytes depend on besides its description."""
     ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
     return json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
+
+
+def _first_attempt(
+    request: dict[str, Any], builder: Any, cls: Any, progress: Progress
+) -> dict[str, Any] | None:
+    """None when a file that was to be read later has changed by then."""
+    try:
+        return _build(request, builder, cls, progress)
+    except ChangedFileError as error:
+        sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
+        return None
 
 
 def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:

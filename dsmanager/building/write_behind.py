@@ -46,7 +46,7 @@ class WriteBehind:
         self.close()
 
     def close(self) -> None:
-        """Ends the thread; what waits is given up."""
+        """Ends the thread; what was not handed to it is given up."""
         self._to_write.put(None)
         self._thread.join()
 

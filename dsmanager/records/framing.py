@@ -7,20 +7,19 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import google_crc32c
 
 from dsmanager.errors import VerificationError
 from dsmanager.files import reserve, write_pieces
-from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, header, masked
+from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, RecordFile, header, masked
 
 __all__ = ["FramedFile"]
 
 _BUFFER_BYTES = 1 << 20
 
 
-class FramedFile:
+class FramedFile(RecordFile):
     """A new file of records, one after the other, through a buffer of a megabyte. To be closed.
 
     For each record ask for :meth:`room`, fill all of it, and call :meth:`frame`. ``size_bytes`` is
@@ -68,20 +67,6 @@ class FramedFile:
         try:
             self._flush()
         finally:
-            os.close(self._descriptor)
-
-    def __enter__(self) -> FramedFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
             os.close(self._descriptor)
 
     def _use(self, buffer: bytearray) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "FRAMING_BYTES",
     "HEADER_BYTES",
     "PiecesWriter",
+    "RecordFile",
     "TFRecordWriter",
     "frame",
     "header",
@@ -67,7 +68,7 @@ def frame(*record: bytes) -> tuple[bytes, bytes]:
     return header(sum(map(len, record))), _CRC.pack(masked_crc32c(*record))
 
 
-class _Writer:
+class RecordFile:
     """What is written within a context is closed at its end."""
 
     def close(self) -> None:
@@ -85,7 +86,7 @@ class _Writer:
         self.close()
 
 
-class TFRecordWriter(_Writer):
+class TFRecordWriter(RecordFile):
     """Writes a new file record by record; closing it flushes the buffer, not the disk."""
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +108,7 @@ class TFRecordWriter(_Writer):
         self._file.close()
 
 
-class PiecesWriter(_Writer):
+class PiecesWriter(RecordFile):
     """Writes a new file of records that come in pieces, which are never joined nor copied."""
 
     def __init__(self, path: Path) -> None:
