@@ -27,11 +27,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "faults")]
 
+from harness.faults import ALWAYS  # noqa: E402
 from harness.goodness import Findings  # noqa: E402 - the harness is found through sys.path
 from harness.kills import VERBS, KillExperiment, Verb, kill_builder_alone  # noqa: E402
 from harness.machine import new_machine, write_builders  # noqa: E402
 from harness.processes import Zygote  # noqa: E402
-from harness.proxy import ALWAYS, FaultProxy  # noqa: E402
+from harness.proxy import FaultProxy  # noqa: E402
 from harness.servers import serve_killed  # noqa: E402
 from harness.starts import Starts, with_payload  # noqa: E402
 from harness.together import (  # noqa: E402

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from harness.faults import Fault
 from harness.goodness import local_state, one_clear_line
 from harness.machine import Machine
-from harness.proxy import Fault
 from harness.starts import ARCHIVE, RANGES_PAYLOAD_BYTES
 from harness.transfers import SMALL
 

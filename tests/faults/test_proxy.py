@@ -7,7 +7,8 @@ import socket
 import time
 
 import pytest
-from harness.proxy import Fault, FaultProxy
+from harness.faults import Fault
+from harness.proxy import FaultProxy
 
 from dsmanager.errors import DsmanagerError
 from dsmanager.remotes.remote import Remote

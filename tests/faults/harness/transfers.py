@@ -11,11 +11,12 @@ from typing import Any
 
 from dsmanager.remotes.remote import Remote
 from dsmanager.settings import RemoteConfig
+from harness.faults import ALWAYS, Fault
 from harness.goodness import Findings, one_clear_line
 from harness.kills import leftovers, state_of
 from harness.machine import Machine
 from harness.processes import Ended, Zygote
-from harness.proxy import ALWAYS, Fault, FaultProxy
+from harness.proxy import FaultProxy
 from harness.starts import ARCHIVE, Starts
 
 FAST = {
