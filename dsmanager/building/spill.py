@@ -19,13 +19,14 @@ import numpy as np
 
 from dsmanager.building.file_bytes import FileBytes, Piece, packed
 from dsmanager.building.shard import EXTENT, NO_CRC, read_record
-from dsmanager.building.write_behind import WriteBehind
-from dsmanager.files import temporary_path
+from dsmanager.files import reserve, temporary_path, write_pieces
 from dsmanager.records.tfrecord import masked_crc32c
+from dsmanager.records.write_behind import WriteBehind
 
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
 
 PLACE_BYTES = 16
+_MOST_AHEAD_BYTES = 128 << 20
 
 
 class Spill:
@@ -63,7 +64,7 @@ class Spill:
         Raises OSError, of an earlier record at times, when the disk is full.
         """
         if self._writer is None:
-            self._writer = WriteBehind(self.descriptor)
+            self._writer = WriteBehind(_Appender(self.descriptor).append)
         length = stored_bytes = sum(map(len, pieces))
         stored: Sequence[Any] = pieces
         for piece in pieces:
@@ -163,6 +164,22 @@ class Spill:
         if self._writer is not None:
             self._writer.close()
         self._file.close()
+
+
+class _Appender:
+    """Writes a file from its start, and asks for room on disk ahead of what is written."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._end = self._reserved = 0
+
+    def append(self, pieces: Sequence[bytes], size_bytes: int) -> None:
+        self._end += size_bytes
+        if self._end > self._reserved:
+            ahead = min(self._end, _MOST_AHEAD_BYTES)
+            reserve(self._descriptor, self._reserved, self._end + ahead - self._reserved)
+            self._reserved = self._end + ahead
+        write_pieces(self._descriptor, pieces)
 
 
 def _told(pieces: Sequence[Piece], length: int) -> Sequence[bytes]:

@@ -12,7 +12,6 @@ import json
 import os
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,15 +19,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.errors import VerificationError, from_os_error
-from dsmanager.files import MOST_PIECES, begin_writeback, write_pieces
+from dsmanager.errors import VerificationError, os_errors
+from dsmanager.files import begin_writeback, write_pieces
 from dsmanager.ingest.tars.specs import Specs, from_json, to_json
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.tfrecord import FRAMING_BYTES, frame, masked_crc32c, scan
+from dsmanager.records.write_behind import WriteBehind
 
 __all__ = ["Part", "PartFiles", "PartWriter", "find_twins", "read_index"]
-
-_BATCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +118,7 @@ class PartWriter:
         self._keys = open(files.keys, "w", encoding="utf-8")  # noqa: SIM115
         self._offsets, self._hashes = array("Q"), array("Q")
         self._end = 0
-        self._batch: list[bytes] = []
-        self._batch_bytes = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="part")
-        self._writing: Future[None] | None = None
+        self._writer = WriteBehind(self._write)
 
     @property
     def records(self) -> int:
@@ -134,17 +129,14 @@ class PartWriter:
         return self._end - self.records * FRAMING_BYTES
 
     def add(self, key: str, pieces: list[bytes]) -> int:
-        """Takes a record in; returns its bytes. Raises OSError, of an earlier one at times."""
+        """Takes a record in; returns its bytes. Raises what writing an earlier one met, too."""
         header, footer = frame(*pieces)
         size_bytes = sum(map(len, pieces))
         self._keys.write(json.dumps(key) + "\n")
         self._hashes.append(_hash(key))
         self._offsets.append(self._end)
-        self._batch += (header, *pieces, footer)
         self._end += size_bytes + FRAMING_BYTES
-        self._batch_bytes += size_bytes + FRAMING_BYTES
-        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
-            self._flush()
+        self._writer.append((header, *pieces, footer), size_bytes + FRAMING_BYTES)
         return size_bytes
 
     def twin(self) -> str | None:
@@ -155,8 +147,7 @@ class PartWriter:
 
     def finish(self, fingerprint: str, specs: Specs, left_out: dict[str, tuple[int, str]]) -> Part:
         """Writes what is left, and last of all that the part is whole."""
-        self._flush()
-        self._settle()
+        self._writer.finish()
         self._keys.flush()
         with open(self._files.index, "wb") as index:
             index.write(self._offsets)
@@ -169,21 +160,15 @@ class PartWriter:
         return part
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._writer.close()
         self._data.close()
         self._keys.close()
 
-    def _flush(self) -> None:
-        self._settle()
-        self._writing = self._thread.submit(_write, self._data.fileno(), self._batch)
-        self._batch, self._batch_bytes = [], 0
-
-    def _settle(self) -> None:
-        if self._writing is not None:
-            try:
-                self._writing.result()
-            except OSError as error:
-                raise from_os_error(error, "write a part") from error
+    def _write(self, pieces: Sequence[bytes], _size_bytes: int) -> None:
+        """Has the disk begin with a batch at once: the flush at the end finds little to do."""
+        with os_errors("write a part"):
+            write_pieces(self._data.fileno(), pieces)
+        begin_writeback(self._data.fileno())
 
 
 def read_index(files: PartFiles, records: int) -> tuple[Any, Any]:
@@ -221,9 +206,3 @@ def _key_at(files: PartFiles, position: int) -> str:
 def _hash(key: str) -> int:
     text = key.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
-
-
-def _write(descriptor: int, batch: list[bytes]) -> None:
-    """Has the disk begin with a batch at once: the flush at the end finds little to do."""
-    write_pieces(descriptor, batch)
-    begin_writeback(descriptor)

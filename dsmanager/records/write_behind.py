@@ -1,29 +1,27 @@
-"""Writing a file from front to back in a thread beside whoever makes what is in it."""
+"""Writing in a thread beside whoever makes what is written, in batches."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from dsmanager.files import MOST_PIECES, reserve, write_pieces
+from dsmanager.files import MOST_PIECES
 
 __all__ = ["WriteBehind"]
 
 _BATCH_BYTES = 2 << 20
 _WAITING_BATCHES = 2  # so few that what waits stays in the processor's cache
-_MOST_AHEAD_BYTES = 128 << 20
 
 
 class WriteBehind:
-    """Appends to a file in batches; a few of them wait in memory. For one thread; to be closed.
+    """Hands pieces to ``write`` in their order, in batches; a few of them wait in memory.
 
-    The file system is asked for room on disk ahead of what is written.
+    ``write(pieces, size_bytes)`` runs in a thread of its own. For one thread; to be closed.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._end = self._reserved = 0
+    def __init__(self, write: Callable[[Sequence[bytes], int], None]) -> None:
+        self._write = write
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._to_write: SimpleQueue[tuple[list[bytes], int] | None] = SimpleQueue()
@@ -33,14 +31,14 @@ class WriteBehind:
         self._thread.start()
 
     def append(self, pieces: Sequence[bytes], size_bytes: int) -> None:
-        """``size_bytes`` is of all pieces. Raises OSError, of an earlier call at times."""
+        """``size_bytes`` is of all pieces. Raises what ``write`` raised, of an earlier call too."""
         self._batch += pieces
         self._batch_bytes += size_bytes
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= MOST_PIECES:
             self._hand_over()
 
     def finish(self) -> None:
-        """All is in the file. Raises OSError when it could not be written."""
+        """All is written. Raises what ``write`` raised."""
         self._hand_over()
         self._settle(0)
         self.close()
@@ -73,11 +71,3 @@ class WriteBehind:
             else:
                 del given  # its memory is free before more is asked for
                 self._written.put(None)
-
-    def _write(self, batch: list[bytes], size_bytes: int) -> None:
-        self._end += size_bytes
-        if self._end > self._reserved:
-            ahead = min(self._end, _MOST_AHEAD_BYTES)
-            reserve(self._descriptor, self._reserved, self._end + ahead - self._reserved)
-            self._reserved = self._end + ahead
-        write_pieces(self._descriptor, batch)
