@@ -88,8 +88,8 @@ def build(
         ShardWriters(workers=workers, progress=progress) as shards,
     ):
         when_loaded()
-        beam.use_options(request["beam_options"], request["max_examples"])
         seams.use_writer(progress, shards, partitions, defer_files=True)
+        beam.use_options(request["beam_options"], request["max_examples"])  # may refuse the writer
         result = _first_attempt(request, builder, cls, progress)
         if result is None:
             seams.use_writer(progress, shards, partitions)
