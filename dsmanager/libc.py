@@ -13,11 +13,21 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["begin_writeback", "exchange", "keep_freed_memory", "reserve", "syncfs"]
+__all__ = [
+    "adopt_orphans",
+    "begin_writeback",
+    "exchange",
+    "keep_freed_memory",
+    "reserve",
+    "signal_at_parents_death",
+    "syncfs",
+]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _SYNC_FILE_RANGE_WRITE = 2
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 128 << 20
 _LARGEST_BLOCK_BYTES = 32 << 20  # that glibc lets be kept
@@ -79,6 +89,18 @@ def keep_freed_memory() -> None:
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK_BYTES)
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def signal_at_parents_death(number: int) -> None:
+    """Has the signal sent to this process, not to its forks, when the thread it is from ends."""
+    if (prctl := _function("prctl")) is not None:
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Makes this process, and not init, the next parent of those below it whose own ends."""
+    if (prctl := _function("prctl")) is not None:
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @lru_cache

@@ -2,20 +2,19 @@
 
 Both arguments are descriptors. The request is one line of JSON; the answer is lines of JSON with
 progress, then one result or error. The child writes only below the folders that the request names,
-and it ends, with all that it started, when the process that asked for it ends.
+and it ends, with all that it started, when the process that asked for it ends (``reaper.py``).
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 import traceback
 from typing import Any, NoReturn
 
+from dsmanager.building.reaper import fork_reaped
 from dsmanager.libc import keep_freed_memory
 from dsmanager.parallel.failures import described
 from dsmanager.progress import Progress
@@ -23,7 +22,6 @@ from dsmanager.progress import Progress
 __all__ = ["main"]
 
 _SAMPLE_S = 0.2
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
@@ -32,7 +30,7 @@ def main() -> NoReturn:
     for descriptor in (request_fd, events_fd):
         os.set_inheritable(descriptor, False)
     request = json.loads(_read_line(request_fd))
-    _end_with_parent(request_fd, events_fd, request["parent_pid"])
+    fork_reaped(request_fd, events_fd, request["parent_pid"])
     events = _Events(events_fd)
     try:
         events.send({"result": _run(request, events)})
@@ -93,7 +91,7 @@ class _Events:
 
 
 def _read_line(descriptor: int) -> bytes:
-    """The request's line; nothing follows it, and the guard waits for the end of the pipe."""
+    """The request's line; nothing follows it, and the reaper waits for the end of the pipe."""
     line = bytearray()
     while not line.endswith(b"\n"):
         chunk = os.read(descriptor, 1 << 16)
@@ -101,44 +99,6 @@ def _read_line(descriptor: int) -> bytes:
             raise SystemExit("the process that asked for this has ended")
         line += chunk
     return bytes(line)
-
-
-def _end_with_parent(request_fd: int, events_fd: int, parent_pid: int) -> None:
-    """Starts the guard, a fork that ends this whole session once the parent or this process ends.
-
-    The kernel tells (Linux) and so does the end of the request's pipe (everywhere).
-    """
-    _end_at_parents_death(parent_pid)
-    child_pid = os.getpid()
-    if os.fork():
-        os.close(request_fd)
-        return
-    try:
-        signal.signal(signal.SIGUSR1, _kill_session)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _signal_at_parents_death(signal.SIGUSR1)
-        os.close(events_fd)
-        if os.getppid() == child_pid:
-            os.read(request_fd, 1)
-    finally:
-        _kill_session()
-
-
-def _end_at_parents_death(parent_pid: int) -> None:
-    """Where the kernel can tell (Linux), this process ends with the one that started it."""
-    _signal_at_parents_death(signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        raise SystemExit("the process that asked for this has ended")
-
-
-def _signal_at_parents_death(number: signal.Signals) -> None:
-    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-
-
-def _kill_session(*_: object) -> None:
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

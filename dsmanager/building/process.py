@@ -1,8 +1,8 @@
 """The parent's side of a child process that runs builder code.
 
 Owns starting it, following its events, stopping it and saying how it ended. The child is a session
-of its own, reads its request from a pipe that stays open as long as this process lives, and reports
-on another one; what the builder prints goes to a log. This module never imports a builder.
+of its own, reads its request from a pipe that stays open as long as it is wanted, and reports on
+another one; what the builder prints goes to a log. This module never imports a builder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dsmanager.errors import DsmanagerError, NoSpaceError, os_errors
 from dsmanager.files import free_bytes
@@ -47,7 +47,7 @@ def run_child(
     """
     with ExitStack() as stack:
         request_read, request_write = os.pipe()
-        stack.callback(os.close, request_write)
+        request_pipe = stack.enter_context(open(request_write, "wb", buffering=0))
         events_read, events_write = os.pipe()
         stack.callback(os.close, events_read)
         try:
@@ -55,10 +55,10 @@ def run_child(
         finally:
             os.close(request_read)
             os.close(events_write)
-        stack.callback(_stop, process)
+        stack.callback(_stop, process, request_pipe)
         line = json.dumps({**request, "parent_pid": os.getpid()}).encode() + b"\n"
         with suppress(BrokenPipeError):  # it died already: following it will say why
-            os.write(request_write, line)
+            request_pipe.write(line)
         return _Follower(process, events_read, log_path, progress, cancel).result()
 
 
@@ -80,16 +80,14 @@ def _start(
             )
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the whole session of the child, politely for a second."""
-    if process.poll() is not None:
-        return
-    for number, patience_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+def _stop(process: subprocess.Popen[bytes], request_pipe: IO[bytes]) -> None:
+    """Ends the child, politely for a second, and all that it started, and waits until they have."""
+    if process.poll() is None:
+        process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-            return
+            process.wait(_GRACE_S)
+    request_pipe.close()
+    process.wait()
 
 
 class _Follower:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,35 @@ def test_what_a_builder_left_running_ends_with_the_build(
     bench.build(write_builder(body=body))
     for pid in _pids(note):
         _wait(lambda pid=pid: not _runs(pid))
+
+
+@pytest.mark.parametrize("leave", ["", "os.setsid()"])
+@pytest.mark.parametrize("end", ["", "raise ValueError('enough')"])
+def test_when_a_build_returns_nothing_that_it_started_holds_files(
+    bench: Any, write_builder: Write, tmp_path: Path, end: str, leave: str
+) -> None:
+    """A fork takes a while to end when it has memory to give back, and keeps its files so long."""
+    if leave and sys.platform != "linux":
+        pytest.skip("a daemon is found on Linux only")
+    lock = tmp_path / "lock"
+    body = f"""
+import fcntl, os, time
+ready, tell = os.pipe()
+if not os.fork():
+    {leave}
+    held = open({str(lock)!r}, 'w')
+    fcntl.flock(held, fcntl.LOCK_EX)
+    memory = b'x' * (256 << 20)
+    os.write(tell, b'1')
+    time.sleep(600)
+os.read(ready, 1)
+yield 0, {{'x': 1}}
+{end}
+"""
+    with pytest.raises(DsmanagerError, match="enough") if end else nullcontext():
+        bench.build(write_builder(body=body), verify=False)
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_killed_child_is_reported_with_the_signal(bench: Any, write_builder: Write) -> None:

@@ -25,7 +25,9 @@ import tensorflow_datasets as tfds
 from dsmanager.builders.partitioned import PartitionedBuilder
 
 HERE = pathlib.Path(__file__).parent.parent  # what lies beside this file is part of the code
-DSMANAGER = os.getppid()  # of the first process that imports this; the others are its forks
+REAPER = os.getppid()  # of the first process that imports this; the others are its forks
+STATUS = pathlib.Path(f"/proc/{{REAPER}}/status").read_text().split()
+DSMANAGER = int(STATUS[STATUS.index("PPid:") + 1])
 
 
 class Parted(PartitionedBuilder):
