@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dsmanager.buffers import buffer
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = ["CHUNK_BYTES", "is_sha256", "sha256_file"]
@@ -27,14 +28,14 @@ def sha256_file(
     import hashlib  # brings OpenSSL, which most commands do without
 
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    chunk = buffer(CHUNK_BYTES)
     with open(path, "rb", buffering=0) as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while count := file.readinto(buffer):
+        while count := file.readinto(chunk):
             if cancel is not None:
                 cancel.check()
-            digest.update(buffer[:count])
+            digest.update(chunk[:count])
             if progress is not None:
                 progress.add_bytes(count)
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -36,7 +37,11 @@ def pytest_configure() -> None:
     """Each worker has one processor: threads of NumPy's in each process would share it.
 
     Where memory is plenty, tests write there: making files on a disk takes a third of their time.
+    What is tested heeds signals that whoever started the tests may have had ignored (nohup).
     """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if _free_memory_bytes() >= PLENTY_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))

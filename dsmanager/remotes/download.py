@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dsmanager.buffers import buffer
 from dsmanager.errors import DsmanagerError, os_errors
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
@@ -95,7 +96,7 @@ class Download:
         """The ranges in order; at most ``_WINDOW`` of them are in memory."""
         length = min(_RANGE_BYTES, self._obj.size)
         count = min(_WINDOW, -(-self._obj.size // _RANGE_BYTES))
-        spare = [memoryview(bytearray(length)) for _ in range(count)]
+        spare = [buffer(length) for _ in range(count)]
         window: deque[Future[memoryview]] = deque()
         starts = iter(range(0, self._obj.size, _RANGE_BYTES))
         while True:
@@ -134,7 +135,7 @@ class Download:
     def _whole(self, crew: Crew) -> Iterator[memoryview]:
         """The same without ranges, for servers that do not know them."""
         body = crew.result(crew.submit(partial(self._open, 0, self._obj.size, ranges=False)))
-        view = memoryview(bytearray(_READ_BYTES))
+        view = buffer(_READ_BYTES)
         position = 0
         while position < self._obj.size:
             wanted = view[: self._obj.size - position]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from dsmanager.buffers import buffer
 from dsmanager.errors import (
     CancelledError,
     CredentialsError,
@@ -148,7 +149,7 @@ class Upload:
         """Sends the file. Raises VerificationError when its bytes are not those of the sha256."""
         with os_errors(f"read {path.name}"), open(path, "rb", buffering=0) as file:
             if self._new.size <= PART_BYTES:
-                content = memoryview(bytearray(self._new.size))
+                content = buffer(self._new.size)
                 self._fill(file, content)
                 self._require_end(file)
                 return self.send(content)
@@ -266,20 +267,20 @@ class Upload:
     def _send_parts(self, file: BinaryIO, begun: BegunUpload, sent: dict[int, SentPart]) -> str:
         length, count = begun.part_bytes, self._part_count()
         buffers = min(_THREADS + 1, count, max(2, _BUFFERED_BYTES // length))
-        spare: queue.Queue[bytearray] = queue.Queue()
+        spare: queue.Queue[memoryview] = queue.Queue()
         for _ in range(buffers):
-            spare.put(bytearray(length))
+            spare.put(buffer(length))
         target = self._place | {"UploadId": begun.upload_id}
         digest, crc32 = hashlib.sha256(), 0
         parts: list[Future[SentPart]] = []
         with Crew(min(_THREADS, buffers), self._cancel) as crew:
             for index in range(count):
-                buffer = crew.take(spare)
-                view = memoryview(buffer)[: self._new.size - index * length]
+                whole = crew.take(spare)
+                view = whole[: self._new.size - index * length]
                 self._fill(file, view)
                 there = sent.get(index + 1)
                 work = partial(self._send_part, crew, target, index + 1, view, there)
-                parts.append(crew.submit(partial(_then, work, partial(spare.put, buffer))))
+                parts.append(crew.submit(partial(_then, work, partial(spare.put, whole))))
                 digest.update(view)
                 crc32 = zlib.crc32(view, crc32) if self._with_crc32 else 0
             self._require_end(file)

@@ -1,0 +1,19 @@
+"""Memory that parts of files are read into."""
+
+from __future__ import annotations
+
+import mmap
+
+__all__ = ["buffer"]
+
+
+def buffer(size_bytes: int) -> memoryview:
+    """Writable memory that begins where a page does.
+
+    The kernel copies with ``rep movsb``. On AMD's Zen 3 that takes four to ten times as long when
+    the target lies 1 to 31 bytes behind the source, counted within a page. Files are mostly read
+    from the start of a page, and a large ``bytearray`` begins 16 bytes behind one.
+    """
+    return memoryview(
+        mmap.mmap(-1, max(size_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    )[:size_bytes]
