@@ -1,1 +1,1 @@
-"""Running a builder: the child process, its writer and downloads, and proof of what came out."""
+"""Running a builder in a child process, its examples as shards, and proof of what came out."""

@@ -2,7 +2,8 @@
 
 Rules: ``python`` (it can be parsed), ``name`` (file, folder and class agree, in snake_case, and
 mean nothing else), ``version``, ``clash`` (nobody else has the name) and ``checksums`` (the lines
-of ``checksums.tsv``). The others need the builder's process: :mod:`dsmanager.building.rehearsal`.
+of ``checksums.tsv``). The others need the builder's process:
+:mod:`dsmanager.building.child.rehearsal`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import dsmanager
-from dsmanager.building.images import encode_jpeg, encode_png
+from dsmanager.building.writing.images import encode_jpeg, encode_png
 from dsmanager.demo.source import make_digit_source
 from dsmanager.locks import locked
 from dsmanager.records.tfrecord import read_records

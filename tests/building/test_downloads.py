@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dsmanager.building.fetch import Meter, fetch
+from dsmanager.building.child.fetch import Meter, fetch
 from dsmanager.errors import (
     CredentialsError,
     DsmanagerError,

@@ -89,7 +89,7 @@ def test_what_tfds_new_makes_is_built_with_all_of_its_files(bench: Any, tmp_path
     )
     code = code.replace("for f in path.glob('*.jpeg'):", "for f in path.glob('*.png'):")
     builder.write_text(code)
-    from dsmanager.building.images import encode_png
+    from dsmanager.building.writing.images import encode_png
 
     (home / "dummy_data" / "train_imgs").mkdir()
     import numpy as np

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from dsmanager.building.file_bytes import ChangedFileError, Deferral, FileBytes, packed, unpacked
+from dsmanager.building.writing.file_bytes import (
+    ChangedFileError,
+    Deferral,
+    FileBytes,
+    packed,
+    unpacked,
+)
 from dsmanager.errors import DsmanagerError
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records

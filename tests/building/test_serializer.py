@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 from tensorflow_datasets.core import example_serializer, features
 from tensorflow_datasets.core.features import feature as feature_lib
 
-from dsmanager.building.encoder import make_encoder
-from dsmanager.building.pending import Pending, encode, encoded_later, owned
-from dsmanager.building.serializer import make_serializer
+from dsmanager.building.writing.encoder import make_encoder
+from dsmanager.building.writing.pending import Pending, encode, encoded_later, owned
+from dsmanager.building.writing.serializer import make_serializer
 from dsmanager.loading import without_tensorflow
 
 without_tensorflow.install()

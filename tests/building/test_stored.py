@@ -38,7 +38,7 @@ def test_an_array_that_the_builder_uses_again_is_stored_as_it_was(
     tree = bench.build(write_builder(body=body, features=features), workers=2)
     import numpy as np
 
-    from dsmanager.building.images import encode_png
+    from dsmanager.building.writing.images import encode_png
     from dsmanager.records.example import parse_example
 
     count = 0
@@ -55,7 +55,7 @@ def test_an_array_that_the_builder_uses_again_is_stored_as_it_was(
 def test_audio_video_and_images_are_built_without_tensorflow(
     bench: Any, write_builder: Write
 ) -> None:
-    from dsmanager.building.images import encode_png
+    from dsmanager.building.writing.images import encode_png
     from dsmanager.records.example import parse_example
 
     features = """{
@@ -66,7 +66,7 @@ def test_audio_video_and_images_are_built_without_tensorflow(
     }"""
     body = """
     import io, pathlib
-    from dsmanager.building.images import encode_png
+    from dsmanager.building.writing.images import encode_png
     image = encode_png(np.zeros((3, 4, 3), np.uint8))
     pathlib.Path('image.png').write_bytes(image)
     yield 0, {

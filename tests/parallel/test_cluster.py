@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dsmanager.building import run
-from dsmanager.building.partition import make
+from dsmanager.building.child.partition import make
 from dsmanager.catalog.find import builders_at, find_builder
 from dsmanager.demo.source import make_digit_source
 from dsmanager.errors import DsmanagerError, TemporaryError, UsageError

@@ -128,7 +128,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
 
     @cached_property
     def _meter(self) -> Any:
-        from dsmanager.building.fetch import Meter
+        from dsmanager.building.child.fetch import Meter
 
         return Meter(self._progress)
 
@@ -173,7 +173,9 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         known_size = self._url_infos.get(url)
         if known_size is not None:
             require_free_bytes(self._partial_dir, int(known_size.size), redact(url))
-        from dsmanager.building.fetch import fetch  # with requests: only what fetches waits for it
+        from dsmanager.building.child.fetch import (
+            fetch,  # with requests: only what fetches waits for it
+        )
 
         fetched = fetch(url, self._partial_dir, meter=self._meter, dataset=self._dataset_name)
         info = checksums.UrlInfo(

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsmanager.building.partition import CALL, part_paths, plan_path, split_stem, use_builder
-from dsmanager.building.spill import Spill
+from dsmanager.building.child.partition import CALL, part_paths, plan_path, split_stem, use_builder
+from dsmanager.building.writing.spill import Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import is_temporary_name, remove_path, write_json
 from dsmanager.parallel.cluster import ClusterCrew

@@ -15,7 +15,7 @@ from etils import epath
 from tensorflow_datasets.core.download import resource as resource_lib
 from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
-from dsmanager.building.downloads import Downloads, ManualFolderError
+from dsmanager.building.child.downloads import Downloads, ManualFolderError
 from dsmanager.errors import NotFoundError
 from dsmanager.progress import Progress
 from dsmanager.text import redact

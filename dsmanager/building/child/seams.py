@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dsmanager.building.assembly import ShardWriters
 from dsmanager.building.forks import guarded
+from dsmanager.building.writing.assembly import ShardWriters
 from dsmanager.errors import DsmanagerError
 from dsmanager.progress import Progress
 from dsmanager.records.tfrecord import TFRecordWriter
@@ -36,7 +36,7 @@ def install(progress: Progress) -> None:
     from tensorflow_datasets.core.features import image_feature
     from tensorflow_datasets.core.utils import lazy_imports_utils, tqdm_utils
 
-    from dsmanager.building import tensorflow_parts
+    from dsmanager.building.child import tensorflow_parts
     from dsmanager.loading import without_tensorflow
 
     tqdm_utils.disable_progress_bar()
@@ -59,7 +59,7 @@ def use_writer(
     """
     from tensorflow_datasets.core import split_builder
 
-    from dsmanager.building.writer import write_examples
+    from dsmanager.building.writing.writer import write_examples
 
     split_builder.SplitBuilder._build_from_generator = functools.partialmethod(
         write_examples,
@@ -87,7 +87,7 @@ def _serialize(self: Any, example: Any) -> bytes:
     Without that protobuf writes them in an order that changes from process to process, so that not
     even TFDS gives the same shards twice.
     """
-    from dsmanager.building.serializer import make_serializer
+    from dsmanager.building.writing.serializer import make_serializer
 
     if "serialize" not in self.__dict__:
         self.serialize = make_serializer(self)
@@ -98,8 +98,8 @@ def _encode_image(self: Any, image: Any) -> Any:
     """In place of TensorFlow's encoders; TFDS's checks of shape and dtype stay."""
     from tensorflow_datasets.core.features import image_feature
 
-    from dsmanager.building.images import encode_jpeg, encode_png
-    from dsmanager.building.pending import encoded_later
+    from dsmanager.building.writing.images import encode_jpeg, encode_png
+    from dsmanager.building.writing.pending import encoded_later
 
     image_feature._validate_np_array(image, shape=self.shape, dtype=self.np_dtype)
     encoder = encode_jpeg if self.encoding_format == "jpeg" else encode_png

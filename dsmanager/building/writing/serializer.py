@@ -19,8 +19,8 @@ from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.core.features import feature as feature_lib
 from tensorflow_datasets.proto import tf_feature_pb2
 
-from dsmanager.building.file_bytes import WORTH_DEFERRING_BYTES, FileBytes
-from dsmanager.building.pending import Pending, resolved
+from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes
+from dsmanager.building.writing.pending import Pending, resolved
 from dsmanager.records.encoding import varint
 
 __all__ = ["make_serializer"]

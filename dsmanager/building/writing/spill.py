@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.building.file_bytes import FileBytes, Piece, packed
-from dsmanager.building.shard import EXTENT, NO_CRC, read_record
+from dsmanager.building.writing.file_bytes import FileBytes, Piece, packed
+from dsmanager.building.writing.shard import EXTENT, NO_CRC, read_record
 from dsmanager.files import reserve, temporary_path, write_pieces
 from dsmanager.records.tfrecord import masked_crc32c
 from dsmanager.records.write_behind import WriteBehind

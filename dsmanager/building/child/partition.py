@@ -14,15 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dsmanager.building.spill import Spill
-from dsmanager.building.writer import Records, fill
+from dsmanager.building.writing.spill import Spill
+from dsmanager.building.writing.writer import Records, fill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
 from dsmanager.progress import CancelToken, Progress
 
 __all__ = ["CALL", "make", "part_paths", "plan_path", "split_stem", "use_builder"]
 
-CALL = "dsmanager.building.partition:make"
+CALL = "dsmanager.building.child.partition:make"
 
 _builders: list[Any] = []
 
@@ -35,8 +35,8 @@ def use_builder(builder: Any) -> None:
 def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None:
     """Makes one partition: its spill, and then the index that says that it is finished.
 
-    ``setup`` is what :func:`~dsmanager.building.generate.construct` needs, with the partitions'
-    ``folder``; ``task`` is ``[split, number]``.
+    ``setup`` is what :func:`~dsmanager.building.child.generate.construct` needs, with the
+    partitions' ``folder``; ``task`` is ``[split, number]``.
     """
     from tensorflow_datasets.core import example_serializer
 
@@ -48,7 +48,7 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
             hint="use a --data-dir, or a --download-dir, on storage that all workers share",
         )
     if not _builders:
-        from dsmanager.building.generate import construct
+        from dsmanager.building.child.generate import construct
 
         use_builder(construct(setup, progress))
     builder = _builders[0]

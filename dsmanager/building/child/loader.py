@@ -15,12 +15,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+from dsmanager.catalog.find import CATALOGUE
 from dsmanager.errors import UsageError
 
 __all__ = ["CODE", "concrete_classes", "load_class"]
 
 _PACKAGE = "user_builders"
-CODE = Path(__file__).absolute().parents[2]
+CODE = CATALOGUE.parents[1]
 """The folder in which the package lies."""
 
 

@@ -17,9 +17,9 @@ from typing import Any
 from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.utils import shard_utils
 
-from dsmanager.building import shard
-from dsmanager.building.file_bytes import ChangedFileError
-from dsmanager.building.spill import Places
+from dsmanager.building.writing import shard
+from dsmanager.building.writing.file_bytes import ChangedFileError
+from dsmanager.building.writing.spill import Places
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import require_free_bytes, temporary_path
 from dsmanager.parallel.crew import Crew

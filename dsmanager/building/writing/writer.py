@@ -17,13 +17,13 @@ from typing import Any
 from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.utils import shard_utils
 
-from dsmanager.building.assembly import ShardWriters
-from dsmanager.building.encoder import make_encoder
-from dsmanager.building.file_bytes import Deferral
 from dsmanager.building.forks import guarded
-from dsmanager.building.pending import Pending, encode, owned
-from dsmanager.building.serializer import make_serializer
-from dsmanager.building.spill import PLACE_BYTES, Places, Spill
+from dsmanager.building.writing.assembly import ShardWriters
+from dsmanager.building.writing.encoder import make_encoder
+from dsmanager.building.writing.file_bytes import Deferral
+from dsmanager.building.writing.pending import Pending, encode, owned
+from dsmanager.building.writing.serializer import make_serializer
+from dsmanager.building.writing.spill import PLACE_BYTES, Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
 from dsmanager.progress import Progress

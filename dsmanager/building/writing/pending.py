@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dsmanager.building.file_bytes import FileBytes
+from dsmanager.building.writing.file_bytes import FileBytes
 
 __all__ = ["Pending", "encode", "encoded_later", "owned", "resolved", "use_threads"]
 

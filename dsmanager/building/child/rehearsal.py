@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import forks, generate, loader, pending, seams
-from dsmanager.building.checks import decode_first
-from dsmanager.building.stand_ins import Sources
+from dsmanager.building import forks
+from dsmanager.building.child import generate, loader, seams
+from dsmanager.building.child.checks import decode_first
+from dsmanager.building.child.stand_ins import Sources
+from dsmanager.building.writing import pending
 from dsmanager.catalog.findings import Finding, Severity
 from dsmanager.catalog.rules import definition_lines
 from dsmanager.errors import DsmanagerError

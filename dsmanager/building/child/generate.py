@@ -15,12 +15,14 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from dsmanager.building import beam, forks, loader, pending, seams
-from dsmanager.building.assembly import ShardWriters
-from dsmanager.building.checks import decode_first, require_room
-from dsmanager.building.file_bytes import ChangedFileError
-from dsmanager.building.partitions import Partitions
-from dsmanager.building.provenance import code_sha256, provenance
+from dsmanager.building import beam, forks
+from dsmanager.building.child import loader, seams
+from dsmanager.building.child.checks import decode_first, require_room
+from dsmanager.building.child.partitions import Partitions
+from dsmanager.building.child.provenance import code_sha256, provenance
+from dsmanager.building.writing import pending
+from dsmanager.building.writing.assembly import ShardWriters
+from dsmanager.building.writing.file_bytes import ChangedFileError
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import (
     DsmanagerError,
@@ -201,7 +203,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
     downloads: list[Any] = []
 
     def make_downloads(**_: Any) -> Any:
-        from dsmanager.building.downloads import Downloads
+        from dsmanager.building.child.downloads import Downloads
 
         downloads.append(_downloads(Downloads, builder, request, progress))
         return downloads[0]

@@ -14,7 +14,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-from dsmanager.building.reaper import fork_reaped
+from dsmanager.building.child.reaper import fork_reaped
 from dsmanager.libc import keep_freed_memory
 from dsmanager.parallel.failures import described
 from dsmanager.progress import Progress
@@ -42,7 +42,7 @@ def main() -> NoReturn:
 
 
 def _run(request: dict[str, Any], events: _Events) -> dict[str, Any]:
-    from dsmanager.building import generate, rehearsal
+    from dsmanager.building.child import generate, rehearsal
 
     generate.refuse_answers()
     if request["verb"] == "describe":

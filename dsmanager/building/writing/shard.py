@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from dsmanager.building.file_bytes import ChangedFileError, FileBytes, unpacked
+from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes, unpacked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
 __all__ = ["CALL", "EXTENT", "NO_CRC", "read_record", "write"]
 
-CALL = "dsmanager.building.shard:write"
+CALL = "dsmanager.building.writing.shard:write"
 
 NO_CRC = -1
 EXTENT = np.dtype(

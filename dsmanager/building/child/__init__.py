@@ -1,0 +1,1 @@
+"""The process that runs builder code: its verbs, TFDS with our parts in it, sources, partitions."""
