@@ -24,7 +24,6 @@ from dsmanager.archives.compression import Compressed, Compressor, compressor_fo
 from dsmanager.archives.lanes import Lane, MemberHashes, available_cpus
 from dsmanager.archives.paths import MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.archives.sidecar import Member, Sidecar, SidecarFacts, sidecar_path, subdir_order
-from dsmanager.buffers import buffer
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, from_os_error
 from dsmanager.files import make_folders, remove_path, temporary_path
 from dsmanager.progress import CancelToken, Progress
@@ -259,7 +258,7 @@ class _Blocks:
             self._start()
 
     def _start(self) -> None:
-        self._view = buffer(self._block_bytes)
+        self._view = memoryview(bytearray(self._block_bytes))
         self._filled = 0
 
     def _advance(self, count: int) -> None:

@@ -84,8 +84,10 @@ def _stop(process: subprocess.Popen[bytes], request_pipe: IO[bytes]) -> None:
     """Ends the child, politely for a second, and all that it started, and waits until they have."""
     if process.poll() is None:
         process.terminate()
-        with suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGUSR1)
     request_pipe.close()
     process.wait()
 

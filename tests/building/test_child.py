@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,19 @@ def test_what_a_builder_left_running_ends_with_the_build(
     bench.build(write_builder(body=body))
     for pid in _pids(note):
         _wait(lambda pid=pid: not _runs(pid))
+
+
+def test_signals_that_the_caller_blocks_do_not_hold_a_build_up(
+    bench: Any, write_builder: Write
+) -> None:
+    too_late = threading.Timer(20, bench.cancel.cancel)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM])
+    too_late.start()
+    try:
+        bench.build(write_builder(body="yield 0, {'x': 1}"))
+    finally:
+        too_late.cancel()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.mark.parametrize("leave", ["", "os.setsid()"])

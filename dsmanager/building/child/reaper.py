@@ -5,7 +5,8 @@ command has returned: a killed process holds its files and its working folder un
 which for one with much memory takes a while, and only its parent can wait for that. So the process
 that was asked for forks before it loads anything. The fork runs the builder; this one becomes the
 parent of whatever is orphaned below it (``PR_SET_CHILD_SUBREAPER`` in prctl(2), Linux; elsewhere
-orphans are killed with the builder's process group and not waited for).
+orphans are killed with the builder's process group and not waited for). Whoever kills this process
+itself, with SIGKILL, ends the builder (Linux), and not what the builder started.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import selectors
 import signal
 import threading
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -24,19 +26,22 @@ from dsmanager.libc import adopt_orphans, signal_at_parents_death
 __all__ = ["fork_reaped"]
 
 _PARENT_DIED = signal.SIGUSR1
-_SIGNALS = (_PARENT_DIED, signal.SIGTERM, signal.SIGCHLD)
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_SIGNALS = (_PARENT_DIED, signal.SIGCHLD, *_PASSED_ON)
 
 
 def fork_reaped(request_fd: int, events_fd: int, parent_pid: int) -> None:
     """Returns in a fork of this process. This one stays behind, and never returns.
 
-    It ends as the fork ended, after everything that the fork started; it ends them all when the
-    pipe of the request is closed or its own parent dies, and passes SIGTERM on.
+    It ends as the fork ended, after everything that the fork started; it ends them all on SIGUSR1,
+    or when the pipe of the request is closed or its own parent dies, and passes SIGTERM and what a
+    terminal sends on.
     """
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     for number in _SIGNALS:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # a caller may have blocked them
     signal.set_wakeup_fd(wake_write)
     signal_at_parents_death(_PARENT_DIED)
     if os.getppid() != parent_pid:
@@ -45,11 +50,14 @@ def fork_reaped(request_fd: int, events_fd: int, parent_pid: int) -> None:
         adopt_orphans()
     reaper_pid = os.getpid()
     if child_pid := os.fork():
+        os.close(events_fd)
+        reaper = _Reaper(child_pid)
         try:
-            os.close(events_fd)
-            _Reaper(child_pid).run(request_fd, wake_read)
+            reaper.follow(request_fd, wake_read)
+        except BaseException:
+            traceback.print_exc()
         finally:
-            os._exit(1)
+            reaper.end_all()
     signal.set_wakeup_fd(-1)
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
@@ -68,7 +76,8 @@ class _Reaper:
         with suppress(OSError):  # it has done so itself
             os.setpgid(child_pid, child_pid)
 
-    def run(self, request_fd: int, wake_fd: int) -> NoReturn:
+    def follow(self, request_fd: int, wake_fd: int) -> None:
+        """Returns when the child has ended, or nobody wants it any more."""
         with selectors.DefaultSelector() as selector:
             selector.register(request_fd, selectors.EVENT_READ)
             selector.register(wake_fd, selectors.EVENT_READ)
@@ -77,19 +86,29 @@ class _Reaper:
                 signals = os.read(wake_fd, 64) if wake_fd in ready else b""
                 if request_fd in ready or _PARENT_DIED in signals:
                     break
-                if signal.SIGTERM in signals:
-                    self._signal_group(signal.SIGTERM)
-        self._end_all()
+                for number in _PASSED_ON:
+                    if number in signals:
+                        self._signal_group(number)
+
+    def end_all(self) -> NoReturn:
+        """Ends what is left, waits for it, and ends as the child did."""
+        self._signal_group(signal.SIGKILL)
+        while self._end_children() and self._wait():
+            pass
         _end_as(self._status or 0)
 
-    def _end_all(self) -> None:
-        self._signal_group(signal.SIGKILL)
-        while True:
-            for pid in _children() or ():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if not self._wait():
-                return
+    def _end_children(self) -> bool:
+        """Kills those there are; False when they are all of another user, and not to be killed."""
+        children = _children() or ()
+        foreign = 0
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                foreign += 1
+        return not children or foreign < len(children)
 
     def _wait(self, options: int = 0) -> bool:
         """Takes in processes that have ended; False when there are no more to wait for."""
@@ -103,7 +122,7 @@ class _Reaper:
         return False
 
     def _signal_group(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # nobody, or nobody of this user
             os.killpg(self._child_pid, number)
 
 

@@ -180,12 +180,14 @@ def state_of(machine: Machine, remote: RemoteConfig) -> State:
 def kill_builder_alone(
     zygote: Zygote, starts: Starts, builders: Path, root: Path, after_s: float
 ) -> Findings:
-    """Kills the child that runs the builder, and leaves its parent to say so."""
+    """Kills the process that runs the builder, and leaves those above it to say so."""
     machine, remote = starts.make("empty", root)
     arguments = ("build", "tiny", "--path", str(builders / "tiny"))
     running = zygote.start(machine, *arguments)
     time.sleep(after_s)
-    killed = [pid for pid in children_of(running.pid) if _kill(pid)]
+    children = children_of(running.pid)
+    builders_own = [pid for child in children for pid in children_of(child)]
+    killed = [pid for pid in builders_own or children if _kill(pid)]
     ended = zygote.wait(running)
     findings = Findings(tries=len(killed))
     what = f"builder killed after {after_s:.2f} s"
