@@ -131,15 +131,21 @@ def can_fork() -> bool:
 def start_forked(asked: int, answering: int) -> _Process:
     """A copy of this process as it stands; ask :func:`can_fork` first.
 
-    Each holds the pipes of those before it open, so they end one after the other, the last first.
+    It holds its own pipe and those of the ones before it open, so that no end of a pipe tells it
+    that this process has died: the kernel does.
     """
+    from dsmanager.libc import signal_at_parents_death
+
+    parent_pid = os.getpid()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 counts OpenBLAS's threads
         pid = os.fork()
     if pid:
         return _Fork(pid)
     try:
-        serve(asked, answering)
+        signal_at_parents_death(signal.SIGKILL)
+        if os.getppid() == parent_pid:
+            serve(asked, answering)
     finally:
         os._exit(1)
 

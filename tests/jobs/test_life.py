@@ -144,8 +144,10 @@ def test_a_builder_does_not_keep_a_dead_job_alive(place, children):
     job = place.start("build", "--path", place.slow_builder())
     job = place.until_building(job)
     builders = children(job.pid)
-    assert builders
-    for pid in builders:
+    below = [pid for builder in builders for pid in children(builder)]
+    assert below
+    below += [helper for pid in below for helper in children(pid)]
+    for pid in [*builders, *below]:
         opened = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
         assert str(job.folder / "pid") not in opened
     for pid in builders:
@@ -158,6 +160,15 @@ def test_a_builder_does_not_keep_a_dead_job_alive(place, children):
         for pid in builders:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    place.wait_until(lambda: all(map(_has_ended, below)), "the builder has ended, and its helpers")
+
+
+def _has_ended(pid):
+    try:
+        os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return True
+    return False
 
 
 def test_a_shutdown_keeps_what_can_be_resumed(place, remote_config):
