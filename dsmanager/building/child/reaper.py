@@ -6,7 +6,8 @@ which for one with much memory takes a while, and only its parent can wait for t
 that was asked for forks before it loads anything. The fork runs the builder; this one becomes the
 parent of whatever is orphaned below it (``PR_SET_CHILD_SUBREAPER`` in prctl(2), Linux; elsewhere
 orphans are killed with the builder's process group and not waited for). Whoever kills this process
-itself, with SIGKILL, ends the builder (Linux), and not what the builder started.
+itself, with SIGKILL, ends the builder and its helpers (Linux), and no other program that the
+builder started.
 """
 
 from __future__ import annotations
