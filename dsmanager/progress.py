@@ -1,4 +1,4 @@
-"""Counters that work adds to, and the token that stops it.
+"""Counters that work adds to, the token that stops it, and how long it has been silent.
 
 Workers add; front ends sample with :meth:`Progress.snapshot` a few times a second. There are no
 callbacks and no messages a chunk, so that counting costs the same with and without a screen.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dsmanager.errors import CancelledError
 
-__all__ = ["CancelToken", "Progress", "Snapshot"]
+__all__ = ["CancelToken", "Progress", "Snapshot", "Stopwatch"]
 
 
 class Snapshot(NamedTuple):
@@ -133,3 +133,17 @@ class CancelToken:
         """Sleeps up to ``timeout_s`` seconds; raises as soon as somebody asks to stop."""
         if self._event.wait(timeout_s):
             raise CancelledError("cancelled")
+
+
+class Stopwatch:
+    """How long ago something happened, the last byte for example."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._since_s = time.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._since_s

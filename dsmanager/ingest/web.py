@@ -7,7 +7,6 @@ a mixture. A server that gives no byte for ``PATIENCE_S`` seconds is given up.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import TypeVar
@@ -16,7 +15,7 @@ import requests
 import urllib3.exceptions
 
 from dsmanager.errors import CredentialsError, DsmanagerError, NotFoundError, TemporaryError
-from dsmanager.progress import CancelToken, Progress
+from dsmanager.progress import CancelToken, Progress, Stopwatch
 from dsmanager.text import plain, redact
 
 __all__ = ["PATIENCE_S", "WebObject"]
@@ -59,13 +58,13 @@ class WebObject:
             self._require(answer, 200)
             return _length(answer), _version(answer)
 
-        return self._patiently(attempt, cancel, _Since())
+        return self._patiently(attempt, cancel, Stopwatch())
 
     def chunks(self, version: str, progress: Progress, cancel: CancelToken) -> Generator[bytes]:
         """The content from front to back. Raises as :meth:`look`, and TemporaryError when it is
         not the ``version`` any more.
         """
-        done, since = 0, _Since()
+        done, since = 0, Stopwatch()
         while True:
             answer = self._patiently(partial(self._open, done=done, version=version), cancel, since)
             try:
@@ -108,7 +107,7 @@ class WebObject:
         return answer
 
     def _patiently(
-        self, attempt: Callable[[requests.Session], T], cancel: CancelToken, since: _Since
+        self, attempt: Callable[[requests.Session], T], cancel: CancelToken, since: Stopwatch
     ) -> T:
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -153,20 +152,6 @@ class WebObject:
         )
 
 
-class _Since:
-    """How long ago the last byte came."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._moment_s = time.monotonic()
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._moment_s
-
-
 def _length(answer: requests.Response) -> int | None:
     """None where the server does not say, or what it says is no number of bytes."""
     text = answer.headers.get("Content-Length", "")
@@ -179,7 +164,7 @@ def _version(answer: requests.Response) -> str:
     return " ".join(text.split())  # a header may go on in the next line
 
 
-def _is_refused(error: Exception, since: _Since) -> bool:
+def _is_refused(error: Exception, since: Stopwatch) -> bool:
     """Nobody listens there: a few seconds tell."""
     return isinstance(error, requests.exceptions.ConnectionError) and since.age_s > 4
 

@@ -30,7 +30,7 @@ from dsmanager.errors import (
     TemporaryError,
     os_errors,
 )
-from dsmanager.progress import Progress
+from dsmanager.progress import Progress, Stopwatch
 from dsmanager.text import plain, redact
 
 __all__ = ["Fetched", "Meter", "fetch"]
@@ -104,7 +104,7 @@ def fetch(
 
 
 def _fetch(url: str, folder: Path, meter: Meter, patience_s: float) -> Fetched:
-    last_byte = _Clock()
+    last_byte = Stopwatch()
     for attempt in range(_TRIES):
         try:
             return _try(url, folder, meter, last_byte, patience_s)
@@ -116,21 +116,7 @@ def _fetch(url: str, folder: Path, meter: Meter, patience_s: float) -> Fetched:
     raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}")
 
 
-class _Clock:
-    """How long ago something happened."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._since = time.monotonic()
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._since
-
-
-def _try(url: str, folder: Path, meter: Meter, last_byte: _Clock, patience_s: float) -> Fetched:
+def _try(url: str, folder: Path, meter: Meter, last_byte: Stopwatch, patience_s: float) -> Fetched:
     left_s = max(1.0, patience_s - last_byte.age_s)
     with os_errors("store a download"):
         folder.mkdir(parents=True, exist_ok=True)

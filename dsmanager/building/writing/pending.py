@@ -62,26 +62,27 @@ def encoded_later(encoder: Callable[[Any], bytes], array: Any) -> bytes | Pendin
 
 def resolved(value: Any) -> Any:
     """The same example with every value in place that is to come."""
-    if type(value) is Pending:
-        return value.result()
-    if type(value) is FileBytes:
-        return value.read()
-    if isinstance(value, dict):
-        return {key: resolved(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [resolved(inner) for inner in value]
-    return value
+
+    def in_place(each: Any) -> Any:
+        if type(each) is Pending:
+            return each.result()
+        return each.read() if type(each) is FileBytes else each
+
+    return _mapped(in_place, value)
 
 
 def owned(value: Any) -> Any:
     """The same example with copies of its arrays, which the builder may change meanwhile."""
-    if isinstance(value, np.ndarray):
-        return value.copy()
+    return _mapped(lambda each: each.copy() if isinstance(each, np.ndarray) else each, value)
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """An example with every value in its dicts and lists changed."""
     if isinstance(value, dict):
-        return {key: owned(inner) for key, inner in value.items()}
+        return {key: _mapped(change, inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [owned(inner) for inner in value]
-    return value
+        return [_mapped(change, inner) for inner in value]
+    return change(value)
 
 
 def use_threads(count: int) -> None:
