@@ -43,7 +43,8 @@ def run_child(
     """Runs one request and returns the child's result; ``scratch`` is its working folder.
 
     Raises the error that the child reports, a DsmanagerError when it dies without one, and
-    CancelledError, within two seconds, when ``cancel`` is set.
+    CancelledError when ``cancel`` is set: within two seconds, unless the system itself is slow to
+    end a process (much memory, a disk that does not answer), which is waited for.
     """
     with ExitStack() as stack:
         request_read, request_write = os.pipe()
