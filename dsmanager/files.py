@@ -346,16 +346,16 @@ def require_free_bytes(
 
 def write_pieces(descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
     """Writes all of the pieces, one after the other, in as few calls as the system takes."""
-    views = [memoryview(piece) for piece in pieces]
-    while views:
-        written = os.writev(descriptor, views[:MOST_PIECES])
+    rest = pieces
+    while rest:
+        written = os.writev(descriptor, rest[:MOST_PIECES])
+        if written == sum(map(len, rest)):
+            return
         done = 0
-        while done < len(views) and written >= len(views[done]):
-            written -= len(views[done])
+        while written >= len(rest[done]):
+            written -= len(rest[done])
             done += 1
-        views = views[done:]
-        if views and written:
-            views[0] = views[0][written:]
+        rest = [memoryview(rest[done])[written:], *rest[done + 1 :]]
 
 
 def reserve(descriptor: int, offset: int, size_bytes: int) -> None:

@@ -11,13 +11,8 @@ from typing import Any
 
 import pytest
 
-from dsmanager.building.writing.file_bytes import (
-    ChangedFileError,
-    Deferral,
-    FileBytes,
-    packed,
-    unpacked,
-)
+from dsmanager.building.writing.deferral import Deferral
+from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes, packed, unpacked
 from dsmanager.errors import DsmanagerError
 from dsmanager.records.example import parse_example
 from dsmanager.records.tfrecord import read_records

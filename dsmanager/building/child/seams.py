@@ -91,7 +91,8 @@ def _serialize(self: Any, example: Any) -> bytes:
 
     if "serialize" not in self.__dict__:
         self.serialize = make_serializer(self)
-    return b"".join(self.serialize(example))
+    pieces, _ = self.serialize(example)
+    return b"".join(pieces)
 
 
 def _encode_image(self: Any, image: Any) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from tensorflow_datasets.core import features as feature_lib
 from tensorflow_datasets.core import utils
 
-from dsmanager.building.writing.file_bytes import Deferral
+from dsmanager.building.writing.deferral import Deferral
 
 __all__ = ["make_encoder"]
 

@@ -1,37 +1,30 @@
 """The content of a file that a builder names, read when its record is written for good.
 
 Until then the record says which file, and how it stood: reading it at once would write all of the
-data to disk one more time. A file qualifies when it has stood unchanged since before the builder
-began to generate, so that one which the builder makes for an example, and takes away after it, is
-read at once.
+data to disk one more time. Which files may wait is the business of ``deferral.py``.
 """
 
 from __future__ import annotations
 
 import errno
+import marshal
 import os
-import stat
-import struct
-import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from dsmanager.errors import VerificationError
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
     "ChangedFileError",
-    "Deferral",
     "FileBytes",
     "Piece",
+    "Record",
     "packed",
+    "state_of",
     "unpacked",
 ]
 
 WORTH_DEFERRING_BYTES = 16 << 10
-_PIECE = struct.Struct("<?Q")  # whether it is a file, and how many bytes follow, of it or its path
-_STATE = struct.Struct("<Qqq")
-_TRIAL_FILES = 64
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
@@ -49,125 +42,68 @@ class ChangedFileError(VerificationError):
 class FileBytes:
     """Stands for the bytes of a file; ``len`` is their number."""
 
-    __slots__ = ("_path", "_size_bytes", "_state")
+    __slots__ = ("path", "state")
 
-    def __init__(self, path: str, state: tuple[int, ...]) -> None:
-        self._path = path
-        self._state = state
-        self._size_bytes = state[0]
+    def __init__(self, path: str, state: tuple[int, int, int]) -> None:
+        self.path = path
+        self.state = state
 
     def is_unchanged(self) -> bool:
         try:
-            return _state(os.stat(self._path)) == self._state
+            return state_of(os.stat(self.path)) == self.state
         except OSError:
             return False
 
     def __len__(self) -> int:
-        return self._size_bytes
+        return self.state[0]
 
     def read(self) -> bytes:
         """Raises ChangedFileError."""
-        content = bytearray(self._size_bytes)
+        content = bytearray(len(self))
         self.read_into(memoryview(content))
         return bytes(content)
 
     def read_into(self, target: memoryview) -> None:
         """Fills ``target``, of as many bytes. Raises ChangedFileError."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in _GONE:
-                raise ChangedFileError(self._path) from error
+                raise ChangedFileError(self.path) from error
             raise
         try:
             filled = 0
             while filled < len(target):
                 got = os.readv(descriptor, [target[filled:]])
                 if not got:
-                    raise ChangedFileError(self._path)
+                    raise ChangedFileError(self.path)
                 filled += got
-            if _state(os.fstat(descriptor)) != self._state:
-                raise ChangedFileError(self._path)
+            if state_of(os.fstat(descriptor)) != self.state:
+                raise ChangedFileError(self.path)
         finally:
             os.close(descriptor)
 
 
-class Deferral:
-    """Decides which of the files that a generator names are read later.
-
-    To be made just before the generator starts. The first files are read at once and looked at
-    again: a builder that takes away each file once it is used gets all of them read at once.
-    """
-
-    def __init__(self) -> None:
-        self._started_ns = time.time_ns()
-        self._trial: list[FileBytes] = []
-        self._is_refused = False
-
-    def of(self, named: Any) -> FileBytes | None:
-        """None for a file that is to be read at once, and for what is none."""
-        found = None if self._is_refused else self._qualified(named)
-        if found is None or len(self._trial) == _TRIAL_FILES:
-            return found
-        self._trial.append(found)
-        self._is_refused = not all(each.is_unchanged() for each in self._trial)
-        return None
-
-    def _qualified(self, named: Any) -> FileBytes | None:
-        """A regular local file, worth it, that has not changed since the generator started."""
-        try:
-            name = os.fspath(named)
-            if type(name) is not str:
-                return None
-            status = os.stat(name)
-        except (OSError, TypeError, ValueError):
-            return None
-        if (
-            not stat.S_ISREG(status.st_mode)
-            or status.st_size < WORTH_DEFERRING_BYTES
-            or status.st_ctime_ns >= self._started_ns - _lag_ns(status.st_ctime_ns)
-        ):
-            return None
-        path = name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
-        return FileBytes(path, _state(status))
-
-
 def packed(pieces: Iterable[Piece]) -> bytes:
-    """Pieces as bytes, without the content of files; see :func:`unpacked`."""
-    parts: list[bytes] = []
-    for piece in pieces:
-        if isinstance(piece, FileBytes):
-            path = os.fsencode(piece._path)
-            parts += (_PIECE.pack(True, len(path)), _STATE.pack(*piece._state), path)
-        else:
-            parts += (_PIECE.pack(False, len(piece)), piece)
-    return b"".join(parts)
+    """Pieces as bytes, without the content of files: for this program and its helpers alone."""
+    return marshal.dumps(
+        [(piece.path, piece.state) if type(piece) is FileBytes else piece for piece in pieces]
+    )
 
 
 def unpacked(content: bytes) -> Iterator[Piece]:
     """The pieces that :func:`packed` made this from."""
-    at = 0
-    while at < len(content):
-        is_file, length = _PIECE.unpack_from(content, at)
-        at += _PIECE.size
-        if is_file:
-            state = _STATE.unpack_from(content, at)
-            at += _STATE.size
-            yield FileBytes(os.fsdecode(content[at : at + length]), state)
-        else:
-            yield content[at : at + length]
-        at += length
+    for piece in marshal.loads(content):  # noqa: S302 - our own, of this build
+        yield FileBytes(*piece) if type(piece) is tuple else piece
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
-    """Without the inode, whose number some file systems make up each time."""
+def state_of(status: os.stat_result) -> tuple[int, int, int]:
+    """How a file stands: without the inode, whose number some file systems make up each time."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _lag_ns(time_ns: int) -> int:
-    """By so much the time of a file may lag behind the clock: some file systems keep seconds."""
-    return 20_000_000 if time_ns % 1_000_000_000 else 3_000_000_000
 
 
 Piece = bytes | FileBytes
 """Of a record: bytes, or the file that they are in."""
+
+Record = tuple[Sequence[Piece], int]
+"""A record in pieces that follow one another, and how many bytes it has."""

@@ -9,17 +9,22 @@ whose errors and conversions therefore stay. The wire format is described in ``r
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tensorflow_datasets.core import example_serializer
 from tensorflow_datasets.core.features import feature as feature_lib
 from tensorflow_datasets.proto import tf_feature_pb2
 
-from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes
+from dsmanager.building.writing.file_bytes import (
+    WORTH_DEFERRING_BYTES,
+    FileBytes,
+    Piece,
+    Record,
+)
 from dsmanager.building.writing.pending import Pending, resolved
 from dsmanager.records.encoding import varint
 
@@ -27,6 +32,8 @@ __all__ = ["make_serializer"]
 
 _Parts = list[bytes]
 _Encode = Callable[[Any], _Parts]
+_Large = tuple[bytes, Piece, int]
+"""What stands before a large value within its entry, the value, and how many bytes it has."""
 _FLOAT = struct.Struct("<f")
 _LARGE_BYTES = WORTH_DEFERRING_BYTES
 _REMEMBERED = 4096  # labels and lengths, which come again and again
@@ -38,16 +45,16 @@ class _UnusualError(ValueError):
     """A value that TFDS's serializer has to judge."""
 
 
-def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
-    """A function from encoded examples to bytes, equal to that of TFDS's ``serializer``.
+def make_serializer(serializer: Any) -> Callable[[Any], Record]:
+    """A function from encoded examples to records, equal to those of TFDS's ``serializer``.
 
-    The bytes come in pieces that follow one another, so that a large value is not copied.
+    A large value is a piece of its own, so that it is not copied.
     """
 
-    def slow(example: Any) -> list[bytes]:
+    def slow(example: Any) -> Record:
         found = serializer.get_tf_example(resolved(example)).features.feature
         names = sorted(found, key=_rank)
-        return _record([_entry(_head(name), [found[name].SerializeToString()]) for name in names])
+        return _record(_entry(_head(name), [found[name].SerializeToString()]) for name in names)
 
     features = _features(serializer.example_specs)
     if features is None:
@@ -58,8 +65,8 @@ def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
     heads = {name: _head(name) for name in names}
     slots = {name: index for index, name in enumerate(names)}
 
-    def fast(example: Any) -> list[bytes]:
-        entries: list[_Parts | None] = [None] * len(names)
+    def fast(example: Any) -> Record:
+        entries: list[bytes | _Large | None] = [None] * len(names)
         try:
             for feature in features:
                 value = example
@@ -69,34 +76,34 @@ def make_serializer(serializer: Any) -> Callable[[Any], list[bytes]]:
                     entries[slots[name]] = _entry(heads[name], parts)
         except _UNUSUAL:
             return slow(example)
-        return _record(entries)
+        return _record(entry for entry in entries if entry is not None)
 
     return fast
 
 
 def _flat_serializer(
-    features: Sequence[_Feature], slow: Callable[[Any], list[bytes]]
-) -> Callable[[Any], list[bytes]]:
+    features: Sequence[_Feature], slow: Callable[[Any], Record]
+) -> Callable[[Any], Record]:
     """Of features that are one entry each: they are written in their order, one after the other."""
     fields = [
         (feature.path[0], feature.path[1:], feature.optional, feature.make_entry)
         for feature in sorted(features, key=lambda feature: _rank(feature.name))
     ]
 
-    def fast(example: Any) -> list[bytes]:
-        parts: _Parts = []
+    def fast(example: Any) -> Record:
+        entries = []
         try:
             for first, rest, is_optional, make_entry in fields:
                 value = example[first]
                 for key in rest:
                     value = value[key]
                 if value is not None:
-                    parts += make_entry(value)
+                    entries.append(make_entry(value))
                 elif not is_optional:
                     raise _UnusualError
         except _UNUSUAL:
             return slow(example)
-        return _pieces(parts)
+        return _record(entries)
 
     return fast
 
@@ -109,26 +116,30 @@ def _rank(name: str) -> tuple[int, ...]:
     return (*name.encode(), 256)
 
 
-def _record(entries: Sequence[_Parts | None]) -> list[bytes]:
-    return _pieces([part for entry in entries if entry is not None for part in entry])
-
-
-def _pieces(body: _Parts) -> list[bytes]:
-    """An example of these parts; large ones stay pieces of their own."""
-    pieces: list[bytes] = []
-    small: list[bytes] = [b""]  # the first gets the length of all
-    total = 0
-    for part in body:
-        length = len(part)
-        total += length
-        if length < _LARGE_BYTES:
-            small.append(part)
-        else:
-            pieces += (b"".join(small), part)
+def _record(entries: Iterable[bytes | _Large]) -> Record:
+    """An example of these entries."""
+    pieces: list[Piece] = []
+    small: list[bytes] = []
+    length = 0
+    for entry in entries:
+        if type(entry) is tuple:
+            start, value, value_bytes = entry
+            small.append(start)
+            joined = b"".join(small)
+            pieces += (joined, value)
+            length += len(joined) + value_bytes
             small = []
-    pieces.append(b"".join(small))
-    pieces[0] = b"\x0a" + varint(total) + pieces[0]
-    return pieces
+        else:
+            small.append(entry)  # type: ignore[arg-type]  # mypy does not narrow by type()
+    last = b"".join(small)
+    length += len(last)
+    start = b"\x0a" + varint(length)
+    if pieces:
+        pieces[0] = start + pieces[0]  # type: ignore[operator]  # the first one is small
+        pieces.append(last)
+    else:
+        pieces.append(start + last)
+    return pieces, length + len(start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,29 +154,29 @@ class _Feature:
     """A single string: the commonest feature, and the largest."""
 
     @property
-    def make_entry(self) -> _Encode:
+    def make_entry(self) -> Callable[[Any], bytes | _Large]:
         """From a value to the whole entry, for a feature that is one entry."""
         head, encode = _head(self.name), self.encode
 
         @lru_cache(maxsize=_REMEMBERED)
-        def of_plain_int(value: int) -> bytes:
-            return b"".join(_entry(head, encode(value)))
+        def of_plain_int(value: int) -> bytes | _Large:
+            return _entry(head, encode(value))
 
         @lru_cache(maxsize=_REMEMBERED)
         def start_of_string(length: int) -> bytes:
             return _string_start(head, length)
 
-        def string_entry(value: Any) -> _Parts:
+        def string_entry(value: Any) -> bytes | _Large:
             if type(value) is not bytes:
                 value = _string(value)
             length = len(value)
             if length < _LARGE_BYTES:
-                return [start_of_string(length) + value]
-            return [_string_start(head, length), value]
+                return start_of_string(length) + cast(bytes, value)
+            return _string_start(head, length), value, length
 
-        def entry(value: Any) -> _Parts:
+        def entry(value: Any) -> bytes | _Large:
             if type(value) is int:
-                return [of_plain_int(value)]
+                return of_plain_int(value)
             return _entry(head, encode(value))
 
         return string_entry if self.is_string else entry
@@ -372,11 +383,13 @@ def _head(name: str) -> bytes:
     return b"\x0a" + varint(len(key)) + key + b"\x12"
 
 
-def _entry(head: bytes, feature: _Parts) -> _Parts:
+def _entry(head: bytes, feature: _Parts) -> bytes | _Large:
     length = sum(map(len, feature))
     size = varint(length)
     whole = varint(len(head) + len(size) + length)
-    return [b"".join((b"\x0a", whole, head, size)), *feature]
+    start = b"".join((b"\x0a", whole, head, size, *feature[:-1]))
+    last = feature[-1]
+    return start + last if len(last) < _LARGE_BYTES else (start, last, len(last))
 
 
 def _string_start(head: bytes, length: int) -> bytes:

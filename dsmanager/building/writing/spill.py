@@ -13,11 +13,11 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from dsmanager.building.writing.file_bytes import FileBytes, Piece, packed
+from dsmanager.building.writing.file_bytes import FileBytes, Piece, Record, packed
 from dsmanager.building.writing.shard import EXTENT, NO_CRC, read_record
 from dsmanager.files import reserve, temporary_path, write_pieces
 from dsmanager.records.tfrecord import masked_crc32c
@@ -58,15 +58,10 @@ class Spill:
     def descriptor(self) -> int:
         return self._file.fileno()
 
-    def add(self, place: bytes, key: bytes, pieces: Sequence[Piece]) -> int:
-        """Takes a record in its pieces; returns how many bytes it has.
-
-        Raises OSError, of an earlier record at times, when the disk is full.
-        """
-        if self._writer is None:
-            self._writer = WriteBehind(_Appender(self.descriptor).append)
-        length = stored_bytes = sum(map(len, pieces))
-        stored: Sequence[Any] = pieces
+    def add(self, place: bytes, key: bytes, record: Record) -> None:
+        """Takes a record in. Raises OSError, of an earlier one at times, when the disk is full."""
+        pieces, length = record
+        stored, stored_bytes = cast(Sequence[bytes], pieces), length
         for piece in pieces:
             if type(piece) is FileBytes:
                 stored = _told(pieces, length)
@@ -78,10 +73,12 @@ class Spill:
         self._lengths.append(length)
         if self._crcs is not None:
             self._crcs.append(masked_crc32c(*stored))
-        self._end += len(key) + stored_bytes
         self.payload_bytes += length
-        self._writer.append([key, *stored], len(key) + stored_bytes)
-        return length
+        stored_bytes += len(key)
+        self._end += stored_bytes
+        if self._writer is None:
+            self._writer = WriteBehind(_Appender(self.descriptor).append)
+        self._writer.append((key, *stored), stored_bytes)
 
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""

@@ -19,8 +19,8 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.forks import guarded
 from dsmanager.building.writing.assembly import ShardWriters
+from dsmanager.building.writing.deferral import Deferral
 from dsmanager.building.writing.encoder import make_encoder
-from dsmanager.building.writing.file_bytes import Deferral
 from dsmanager.building.writing.pending import Pending, encode, owned
 from dsmanager.building.writing.serializer import make_serializer
 from dsmanager.building.writing.spill import PLACE_BYTES, Places, Spill
@@ -75,14 +75,15 @@ class Records:
         self._store(key, example)
 
     def _store(self, key: int | str | bytes, example: Any) -> None:
-        pieces = self._serialize(example)
+        record = self._serialize(example)
         if self._keep_order:
             place = (int(key) + _INTEGER_OFFSET).to_bytes(PLACE_BYTES, "big")
         else:
             hashed = self._salted.copy()
             hashed.update(hashing._to_bytes(key))
             place = hashed.digest()
-        self._progress.add_records(1, self._spill.add(place, ascii(key).encode(), pieces))
+        self._spill.add(place, ascii(key).encode(), record)
+        self._progress.add_records(1, record[1])
 
 
 def fill(
