@@ -10,7 +10,6 @@ from pathlib import Path
 
 import google_crc32c
 
-from dsmanager.errors import VerificationError
 from dsmanager.files import reserve, write_pieces
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, RecordFile, header, masked
 
@@ -44,23 +43,16 @@ class FramedFile(RecordFile):
         start = self._filled + HEADER_BYTES
         return self._buffer[start : start + length]
 
-    def frame(self, expected_crc: int | None = None) -> None:
-        """The record is complete. ``expected_crc`` is what its masked CRC should be.
-
-        Raises VerificationError when it is another one.
-        """
+    def frame(self) -> int:
+        """The record is complete; returns its masked CRC."""
         start = self._filled + HEADER_BYTES
         end = start + self._length
         crc = masked(_crc32c(self._address + start, self._length))
-        if expected_crc is not None and crc != expected_crc:
-            raise VerificationError(
-                "a record has changed on disk before it was in its shard",
-                hint="look at the disk, then run the same again",
-            )
         self._buffer[self._filled : start] = header(self._length)
         self._filled = end + FRAMING_BYTES - HEADER_BYTES
         self._buffer[end : self._filled] = crc.to_bytes(4, "little")
         self._count += 1
+        return crc
 
     def close(self) -> None:
         """Hands over what is in the buffer; the disk is not waited for."""

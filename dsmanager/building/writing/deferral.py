@@ -1,8 +1,10 @@
-"""Which of the files that a builder names are read when their records are written for good.
+"""Which files are read when the records with their content are written for good, and not at once.
 
-A file qualifies when it has stood unchanged since before the builder began to generate, so that one
-which the builder makes for an example, and takes away after it, is read at once. The first files
-are always read at once, and looked at again.
+They are those that a builder names and, where the spill does not keep up, those that it has read
+itself: to read them again is faster then than to write their content to disk one more time. A file
+qualifies when it has stood unchanged since before the builder began to generate, so that one which
+the builder makes for an example, and takes away after it, is read at once. The first files are
+always read at once, and looked at again.
 """
 
 from __future__ import annotations
@@ -10,53 +12,99 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import deque
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes, state_of
+from dsmanager.building.writing.opened import listen
+from dsmanager.building.writing.spill import Spill
 
 __all__ = ["Deferral"]
 
 _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
+_REMEMBERED_FILES = 8
+"""So many of the files that are opened for one example are looked at."""
+_NEAR = ("btrfs", "overlay", "tmpfs", "zfs")
+"""File systems without a device of their own, but on this machine's disks or in its memory."""
 
 
 class Deferral:
-    """Decides it for one split. To be made just before its generator starts.
+    """Decides it for one split. To be made just before its generator starts; to be closed.
 
     A builder that takes away each file once it is used gets all of them read at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spill: Spill) -> None:
+        self._spill = spill
         self._started_ns = time.time_ns()
         self._old_ns = self._started_ns - _LONGEST_LAG_NS
-        self._trial: list[FileBytes] = []
-        self._is_refused = False
+        self._named, self._read = _Trial(), _Trial()
+        self._unknown = 0
+        self.opened: deque[str] = deque(maxlen=_REMEMBERED_FILES)
+        """What has been opened for an example; to be cleared after it."""
+        listen(self.opened)
 
-    def of(self, named: Any) -> FileBytes | None:
+    def of_path(self, named: Any) -> FileBytes | None:
         """What stands for a file; None for one that is to be read now, and for what is none.
 
         Any value will do.
         """
-        if self._is_refused:
+        if self._named.is_failed:
             return None
         try:
             name = os.fspath(named)
-            if type(name) is not str:
-                return None
             status = os.stat(name)
         except (OSError, TypeError, ValueError):
             return None
-        if not self._qualifies(status):
+        if type(name) is not str or not self._qualifies(status):
             return None
-        found = FileBytes(
-            name if name[0] == os.sep else os.path.join(os.getcwd(), name), state_of(status)
-        )
-        if len(self._trial) == _TRIAL_FILES:
-            return found
-        self._trial.append(found)
-        if len(self._trial) == _TRIAL_FILES:
-            self._is_refused = not all(each.is_unchanged() for each in self._trial)
+        found = FileBytes(_absolute(name), state_of(status))
+        return found if self._named.is_over or self._named.is_passed(found) else None
+
+    def of_content(self, content: bytes) -> FileBytes | None:
+        """What stands for the file that the builder has ``content`` from, where that can be told.
+
+        It is the only one of this length that was opened for the example. That it holds just this
+        the CRC of the record will say when it is written; the first ones are compared at once.
+        """
+        size_bytes = len(content)
+        if (
+            not self.opened
+            or size_bytes < WORTH_DEFERRING_BYTES
+            or not self._spill.is_behind
+            or self._read.is_failed
+        ):
+            return None
+        found = []
+        for name in self.opened if len(self.opened) == 1 else set(self.opened):
+            try:
+                status = os.stat(name)
+            except (OSError, ValueError):
+                continue
+            if status.st_size == size_bytes:
+                found.append((name, status))
+        if len(found) != 1 or not self._qualifies(found[0][1]) or not _is_near(found[0][1].st_dev):
+            self._miss()
+            return None
+        file = FileBytes(_absolute(found[0][0]), state_of(found[0][1]))
+        if self._read.is_over or self._read.is_passed(file, content):
+            file.content = content
+            return file
         return None
+
+    def close(self) -> None:
+        """No content is looked for any more."""
+        self.opened.clear()
+        listen(None)
+
+    def _miss(self) -> None:
+        """A builder that reads other things than whole files is not watched for long."""
+        self._unknown += 1
+        if self._unknown == _TRIAL_FILES and not self._read.files:
+            self.close()
 
     def _qualifies(self, status: os.stat_result) -> bool:
         """Of a regular file, worth it, that has not changed since the generator started."""
@@ -68,6 +116,44 @@ class Deferral:
         )
 
 
+class _Trial:
+    """The first files of a kind: none of them may change before all of them are there."""
+
+    def __init__(self) -> None:
+        self.files: list[FileBytes] = []
+        self.is_over = self.is_failed = False
+
+    def is_passed(self, file: FileBytes, content: bytes | None = None) -> bool:
+        """False for the first ones; where ``content`` is given they must have just that."""
+        if self.is_over or self.is_failed:
+            return self.is_over
+        self.files.append(file)
+        if content is not None and not file.holds(content):
+            self.is_failed = True
+        elif len(self.files) == _TRIAL_FILES:
+            self.is_over = all(each.is_unchanged() for each in self.files)
+            self.is_failed = not self.is_over
+        return False
+
+
+def _absolute(name: str) -> str:
+    return name if name[0] == os.sep else os.path.join(os.getcwd(), name)
+
+
 def _lag_ns(time_ns: int) -> int:
     """By so much the time of a file may lag behind the clock: some file systems keep seconds."""
     return 20_000_000 if time_ns % 1_000_000_000 else _LONGEST_LAG_NS
+
+
+@cache
+def _is_near(device: int) -> bool:
+    """Whether files of it are on this machine: others are not asked for a second time."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    if os.major(device):
+        return True
+    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            about, _, kind = line.partition(" - ")
+            if about.split()[2] == number:
+                return kind.split()[0] in _NEAR
+    return False

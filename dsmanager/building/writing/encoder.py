@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from dsmanager.building.writing.deferral import Deferral
 __all__ = ["make_encoder"]
 
 _Encode = Callable[[Any], Any]
+_REMEMBERED = 4096
 
 
 def make_encoder(features: Any, deferral: Deferral | None = None) -> _Encode:
@@ -55,6 +57,8 @@ def _encoder(feature: Any, deferral: Deferral | None) -> _Encode:
         return make_encoder(feature, deferral)
     if kind is feature_lib.Image:
         return _image_encoder(feature, deferral)
+    if kind is feature_lib.ClassLabel:
+        return _label_encoder(feature)
     general: _Encode = feature.encode_example
     if kind not in (feature_lib.Tensor, feature_lib.Scalar, feature_lib.Text):
         return general
@@ -71,15 +75,23 @@ def _image_encoder(feature: Any, deferral: Deferral | None) -> _Encode:
     general: _Encode = feature.encode_example
 
     def encode(value: Any) -> Any:
-        if type(value) is bytes:
-            return value
-        if type(value) is io.BytesIO or type(value) is io.BufferedReader:
-            return value.read()
-        if deferral is not None and isinstance(value, (str, os.PathLike)):
-            return deferral.of(value) or general(value)
-        return general(value)
+        kind = type(value)
+        if kind is io.BytesIO or kind is io.BufferedReader:
+            value = value.read()
+        elif kind is not bytes:
+            if deferral is not None and isinstance(value, (str, os.PathLike)):
+                return deferral.of_path(value) or general(value)
+            return general(value)
+        return value if deferral is None else deferral.of_content(value) or value
 
     return encode
+
+
+def _label_encoder(feature: Any) -> _Encode:
+    """The same names and numbers come again and again."""
+    general: _Encode = feature.encode_example
+    remembered = lru_cache(maxsize=_REMEMBERED, typed=True)(general)
+    return lambda value: (remembered if type(value) in (int, str) else general)(value)
 
 
 def _scalar_encoder(feature: Any, dtype: np.dtype[Any]) -> _Encode:

@@ -1,7 +1,7 @@
-"""The content of a file that a builder names, read when its record is written for good.
+"""The content of a file, read when its record is written for good.
 
-Until then the record says which file, and how it stood: reading it at once would write all of the
-data to disk one more time. Which files may wait is the business of ``deferral.py``.
+Until then the record says which file, and how it stood: anything else would write all of the data
+to disk one more time. Which files that may be is the business of ``deferral.py``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 
 class ChangedFileError(VerificationError):
-    """The file ``path``, which a builder named, has changed before it was read."""
+    """The file ``path`` does not hold, or no longer, what an example was to be made from."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} was changed while the dataset was built",
+            f"{path} does not hold what its example was made from",
             hint="build again when nothing writes to what the builder reads",
         )
         self.path = path
@@ -42,11 +42,13 @@ class ChangedFileError(VerificationError):
 class FileBytes:
     """Stands for the bytes of a file; ``len`` is their number."""
 
-    __slots__ = ("path", "state")
+    __slots__ = ("content", "path", "state")
 
     def __init__(self, path: str, state: tuple[int, int, int]) -> None:
         self.path = path
         self.state = state
+        self.content: bytes | None = None
+        """What its builder had from it, as long as that is in memory; a file may hold other."""
 
     def is_unchanged(self) -> bool:
         try:
@@ -57,8 +59,17 @@ class FileBytes:
     def __len__(self) -> int:
         return self.state[0]
 
+    def holds(self, content: bytes) -> bool:
+        """Whether that, and nothing else, is in the file."""
+        try:
+            return self.read() == content
+        except (OSError, ChangedFileError):
+            return False
+
     def read(self) -> bytes:
         """Raises ChangedFileError."""
+        if self.content is not None:
+            return self.content
         content = bytearray(len(self))
         self.read_into(memoryview(content))
         return bytes(content)

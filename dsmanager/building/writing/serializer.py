@@ -167,7 +167,9 @@ class _Feature:
             return _string_start(head, length)
 
         def string_entry(value: Any) -> bytes | _Large:
-            if type(value) is not bytes:
+            if type(value) is str:
+                value = value.encode()
+            elif type(value) is not bytes:
                 value = _string(value)
             length = len(value)
             if length < _LARGE_BYTES:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes, unpacked
+from dsmanager.errors import VerificationError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
-__all__ = ["CALL", "EXTENT", "NO_CRC", "read_record", "write"]
+__all__ = ["CALL", "EXTENT", "NO_CRC", "changed", "read_record", "write"]
 
 CALL = "dsmanager.building.writing.shard:write"
 
@@ -54,12 +55,15 @@ def _write(task: Any, progress: Progress, cancel: CancelToken) -> None:
     with ExitStack() as stack:
         descriptors = {
             index: stack.enter_context(open(spills[index], "rb", buffering=0)).fileno()
-            for index in np.unique(rows["spill"]).tolist()
+            for index in set(rows["spill"].tolist())  # np.unique would import for 35 ms
         }
         shard = stack.enter_context(FramedFile(Path(path), size_bytes=size_bytes, written=written))
         for spill, offset, stored_bytes, length, crc in rows.tolist():
-            read_record(descriptors[spill], offset, stored_bytes, shard.room(length))
-            shard.frame(None if crc == NO_CRC else crc)
+            descriptor = descriptors[spill]
+            read_record(descriptor, offset, stored_bytes, shard.room(length))
+            written_crc = shard.frame()
+            if crc not in (NO_CRC, written_crc):
+                raise changed(descriptor, offset, stored_bytes, length)
 
 
 def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryview) -> None:
@@ -80,6 +84,19 @@ def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryv
         else:
             room[:] = piece
         filled += len(piece)
+
+
+def changed(descriptor: int, offset: int, stored_bytes: int, length: int) -> VerificationError:
+    """To be raised for the record there, whose CRC is not what it must be."""
+    if stored_bytes != length:
+        told = os.pread(descriptor, stored_bytes, offset)
+        for piece in unpacked(told):
+            if isinstance(piece, FileBytes):
+                return ChangedFileError(piece.path)
+    return VerificationError(
+        "a record has changed on disk before it was in its shard",
+        hint="look at the disk, then run the same again",
+    )
 
 
 def _read_into(descriptor: int, offset: int, target: memoryview) -> None:

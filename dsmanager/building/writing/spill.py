@@ -3,7 +3,8 @@
 A spill is one file, written from front to back: each record's key, then the record itself, or, when
 it takes in the content of other files, how it is put together. An index of 36 bytes a record stays
 in memory: the 16 bytes that decide its place (TFDS's hash of the key), offset, length of the key,
-length of the record. Nothing here knows what is in a record.
+length of the record; and 8 more, its CRC, where some must be known. Nothing here knows what is in a
+record.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import google_crc32c
 import numpy as np
 
 from dsmanager.building.writing.file_bytes import FileBytes, Piece, Record, packed
-from dsmanager.building.writing.shard import EXTENT, NO_CRC, read_record
+from dsmanager.building.writing.shard import EXTENT, NO_CRC, changed, read_record
 from dsmanager.files import reserve, temporary_path, write_pieces
-from dsmanager.records.tfrecord import masked_crc32c
+from dsmanager.records.tfrecord import masked, masked_crc32c
 from dsmanager.records.write_behind import WriteBehind
 
 __all__ = ["PLACE_BYTES", "Places", "Spill"]
@@ -40,7 +42,8 @@ class Spill:
         self._file = file
         self._places = bytearray()
         self._offsets, self._key_lengths, self._lengths = array("Q"), array("I"), array("Q")
-        self._crcs = array("I") if kept else None
+        self.is_kept = kept
+        self._crcs = array("q") if kept else None
         self._end = 0
         self._writer: WriteBehind | None = None
         self.payload_bytes = 0
@@ -61,24 +64,30 @@ class Spill:
     def add(self, place: bytes, key: bytes, record: Record) -> None:
         """Takes a record in. Raises OSError, of an earlier one at times, when the disk is full."""
         pieces, length = record
-        stored, stored_bytes = cast(Sequence[bytes], pieces), length
+        stored, stored_bytes, crc = cast(Sequence[bytes], pieces), length, NO_CRC
         for piece in pieces:
             if type(piece) is FileBytes:
-                stored = _told(pieces, length)
-                stored_bytes = sum(map(len, stored))
+                stored, stored_bytes, crc = _told(pieces, length)
                 break
         self._places += place
         self._offsets.append(self._end)
         self._key_lengths.append(len(key))
         self._lengths.append(length)
+        if self._crcs is None and crc != NO_CRC:
+            self._crcs = array("q", [NO_CRC]) * (self.count - 1)
         if self._crcs is not None:
-            self._crcs.append(masked_crc32c(*stored))
+            self._crcs.append(masked_crc32c(*stored) if self.is_kept else crc)
         self.payload_bytes += length
         stored_bytes += len(key)
         self._end += stored_bytes
         if self._writer is None:
             self._writer = WriteBehind(_Appender(self.descriptor).append)
         self._writer.append((key, *stored), stored_bytes)
+
+    @property
+    def is_behind(self) -> bool:
+        """The disk, or the memory before it, takes records in more slowly than they come."""
+        return self._writer is not None and self._writer.is_behind
 
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""
@@ -115,7 +124,7 @@ class Spill:
                     return None
                 count = about["count"]
                 spill = cls(open(path, "rb", buffering=0), kept=True)  # noqa: SIM115
-                crcs = array("I")
+                crcs = array("q")
                 spill._crcs = crcs
                 spill._places = bytearray(file.read(count * PLACE_BYTES))
                 for each in (spill._offsets, spill._lengths, spill._key_lengths, crcs):
@@ -150,8 +159,8 @@ class Spill:
         return offsets + keys, ends - offsets - keys
 
     def crcs(self) -> Any:
-        """The masked CRC of each record, of a ``kept`` spill; else None."""
-        return None if self._crcs is None else np.frombuffer(self._crcs, np.uint32)
+        """What the masked CRC of each record must be, or NO_CRC; None where none is known."""
+        return None if self._crcs is None else np.frombuffer(self._crcs, np.int64)
 
     def key(self, position: int) -> str:
         length, offset = self._key_lengths[position], self._offsets[position]
@@ -179,12 +188,26 @@ class _Appender:
         write_pieces(self._descriptor, pieces)
 
 
-def _told(pieces: Sequence[Piece], length: int) -> Sequence[bytes]:
-    """How a record of ``length`` bytes is put together, in fewer bytes; else the record itself."""
+def _told(pieces: Sequence[Piece], length: int) -> tuple[Sequence[bytes], int, int]:
+    """How a record of ``length`` bytes is put together, in fewer bytes; else the record itself.
+
+    With it the number of those bytes and, where all content is in memory, the CRC that the record
+    has. A file that its builder has read stands for what it got only together with that.
+    """
+    crc: int | None = 0
+    for piece in pieces:
+        content = piece.content if type(piece) is FileBytes else piece
+        if content is None:
+            crc = None
+            break
+        crc = google_crc32c.extend(crc, content)
+    if crc is None:
+        pieces = [getattr(piece, "content", None) or piece for piece in pieces]
     told = packed(pieces)
     if len(told) < length:
-        return (told,)
-    return [piece.read() if isinstance(piece, FileBytes) else piece for piece in pieces]
+        return (told,), len(told), NO_CRC if crc is None else masked(crc)
+    stored = [piece.read() if type(piece) is FileBytes else piece for piece in pieces]
+    return cast(list[bytes], stored), length, NO_CRC
 
 
 class Places:
@@ -223,7 +246,7 @@ class Places:
     def release(self) -> None:
         """Closes the spills that will stay where they are; they are opened again by their paths."""
         for spill in self._spills:
-            if spill.crcs() is not None:
+            if spill.is_kept:
                 spill.close()
 
     def extents(self, start: int, stop: int) -> Any:
@@ -246,8 +269,12 @@ class Places:
         return rows
 
     def records(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yields the records themselves, one in memory at a time."""
-        for index, offset, stored_bytes, length, _ in self.extents(start, stop).tolist():
-            record = bytearray(length)
-            read_record(self._spills[index].descriptor, offset, stored_bytes, memoryview(record))
-            yield bytes(record)
+        """Yields the records themselves, one in memory at a time. Raises ChangedFileError."""
+        for index, offset, stored_bytes, length, crc in self.extents(start, stop).tolist():
+            buffer = bytearray(length)
+            descriptor = self._spills[index].descriptor
+            read_record(descriptor, offset, stored_bytes, memoryview(buffer))
+            record = bytes(buffer)
+            if crc not in (NO_CRC, masked_crc32c(record)):
+                raise changed(descriptor, offset, stored_bytes, length)
+            yield record

@@ -54,11 +54,20 @@ class Records:
         self._waiting: deque[tuple[int | str | bytes, Any, list[Pending]]] = deque()
         self._waiting_bytes = 0
 
-    def add(self, key: int | str | bytes, example: Any, pending: list[Pending]) -> None:
-        """Takes one encoded example in; ``pending`` are the values in it that are to come."""
-        if not pending:
-            self._store(key, example)
-            return
+    def add(self, key: int | str | bytes, example: Any) -> None:
+        """Takes one encoded example in."""
+        record = self._serialize(example)
+        if self._keep_order:
+            place = (int(key) + _INTEGER_OFFSET).to_bytes(PLACE_BYTES, "big")
+        else:
+            hashed = self._salted.copy()
+            hashed.update(hashing._to_bytes(key))
+            place = hashed.digest()
+        self._spill.add(place, ascii(key).encode(), record)
+        self._progress.add_records(1, record[1])
+
+    def add_later(self, key: int | str | bytes, example: Any, pending: list[Pending]) -> None:
+        """Takes in an encoded example with values that are to come: ``pending``."""
         self._waiting.append((key, owned(example), pending))
         self._waiting_bytes += sum(each.size_bytes for each in pending)
         while self._waiting_bytes > _WAITING_BYTES or len(self._waiting) > _WAITING_EXAMPLES:
@@ -72,18 +81,7 @@ class Records:
     def _store_first(self) -> None:
         key, example, pending = self._waiting.popleft()
         self._waiting_bytes -= sum(each.size_bytes for each in pending)
-        self._store(key, example)
-
-    def _store(self, key: int | str | bytes, example: Any) -> None:
-        record = self._serialize(example)
-        if self._keep_order:
-            place = (int(key) + _INTEGER_OFFSET).to_bytes(PLACE_BYTES, "big")
-        else:
-            hashed = self._salted.copy()
-            hashed.update(hashing._to_bytes(key))
-            place = hashed.digest()
-        self._spill.add(place, ascii(key).encode(), record)
-        self._progress.add_records(1, record[1])
+        self.add(key, example)
 
 
 def fill(
@@ -97,12 +95,13 @@ def fill(
 ) -> None:
     """Encodes every example, images ``beside`` the generator or not, and takes it in.
 
-    Files that the examples name are read later where ``deferral`` allows it.
+    Files that images are in are read later where ``deferral`` allows it.
     Raises what TFDS's features refuse, with the key.
     """
     from tensorflow_datasets.core import utils
 
     encoder = make_encoder(features, deferral)
+    opened = None if deferral is None else deferral.opened
     number = -1
     for pair in guarded(examples):
         number += 1
@@ -117,7 +116,12 @@ def fill(
         except Exception as error:
             utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
         place = number if keep_order and not isinstance(key, int) else key
-        records.add(place, encoded, pending)
+        if pending:
+            records.add_later(place, encoded, pending)
+        else:
+            records.add(place, encoded)
+        if opened:
+            opened.clear()
         del pair, example, encoded  # the next one finds their memory free
 
 
@@ -136,7 +140,7 @@ def write_examples(
     """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
     With ``partitions`` a split that falls into parts is made by several processes; the shards are
-    written by those of ``shards``. With ``defer_files`` a file that an example names is read only
+    written by those of ``shards``. With ``defer_files`` a file that an image is in is read only
     then; raises ChangedFileError when it has changed meanwhile.
     """
     from tensorflow_datasets.core import split_builder, splits
@@ -207,12 +211,10 @@ def _fill(
 
     serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
     records = Records(serializer, split, keep_order, spill, progress)
-    fill(
-        records,
-        features,
-        examples,
-        keep_order=keep_order,
-        beside=True,
-        deferral=Deferral() if defer_files else None,
-    )
+    deferral = Deferral(spill) if defer_files else None
+    try:
+        fill(records, features, examples, keep_order=keep_order, beside=True, deferral=deferral)
+    finally:
+        if deferral is not None:
+            deferral.close()
     records.finish()

@@ -1,0 +1,389 @@
+"""Images in files: read later, or again, where that is safe, and always the same."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.building.writing.deferral import Deferral, _is_near
+from dsmanager.building.writing.file_bytes import (
+    ChangedFileError,
+    FileBytes,
+    packed,
+    state_of,
+    unpacked,
+)
+from dsmanager.building.writing.shard import NO_CRC
+from dsmanager.building.writing.spill import Places, Spill
+from dsmanager.errors import DsmanagerError
+from dsmanager.records.example import parse_example
+from dsmanager.records.tfrecord import masked_crc32c, read_records
+
+Write = Callable[..., Path]
+FEATURES = "{'n': np.int64, 'image': tfds.features.Image(encoding_format='jpeg'), 'z': np.int64}"
+ONCE_MORE = "now every file is read as it is named"
+BEHIND = """
+from dsmanager.building.writing.spill import Spill
+Spill.is_behind = True  # as if writing were slow all the time
+"""
+GIVEN = {
+    "named": "str(path)",
+    "read": "path.read_bytes()",
+    "read into memory": "io.BytesIO(path.read_bytes())",
+    "open": "open(path, 'rb')",
+}
+"""How an example has its image."""
+COUNT = 200
+
+pytestmark = pytest.mark.usefixtures("no_tensorflow")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Files of 0 to 40 KB, old enough to be trusted. No decoder looks at them."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / f"{number:03}").write_bytes(_content(number))
+    (folder / "link").symlink_to("005")
+    return folder
+
+
+def _content(number: int) -> bytes:
+    return bytes([number]) * (number * 211)
+
+
+def _images(tree: Path) -> dict[int, bytes]:
+    found = {}
+    for path in sorted(tree.glob("*.tfrecord-*")):
+        for record in read_records(path):
+            example = parse_example(record)
+            found[example["n"][0]] = example["image"][0]
+            assert example["z"] == [-1]
+    return found
+
+
+def _build(bench: Any, write_builder: Write, body: str, sources: Path, **options: Any) -> Path:
+    builder = write_builder(
+        top=f"import io, os, pathlib\nSOURCES = pathlib.Path({str(sources)!r})\n{BEHIND}",
+        features=FEATURES,
+        body=body,
+    )
+    tree: Path = bench.build(builder, verify=False, **options)
+    assert bench.leftovers == []
+    return tree
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_paths_of_every_kind_give_the_bytes_of_their_files(
+    bench: Any, write_builder: Write, sources: Path, workers: int
+) -> None:
+    odd = os.fsdecode(os.fsencode(sources) + b"/odd \xff\n")
+    Path(odd).write_bytes(_content(COUNT - 1))
+    body = """
+    for n in range(200):
+        path = SOURCES / f'{n:03}'
+        yield n, {'n': n, 'image': path if n % 2 else str(path), 'z': -1}
+    os.chdir(SOURCES)
+    yield 200, {'n': 200, 'image': '150', 'z': -1}
+    os.chdir('/')
+    yield 201, {'n': 201, 'image': SOURCES / 'link', 'z': -1}
+    yield 202, {'n': 202, 'image': os.fsdecode(os.fsencode(SOURCES) + bytes([47]) + NAME), 'z': -1}
+    with open(SOURCES / '199', 'rb') as file:
+        yield 203, {'n': 203, 'image': file, 'z': -1}
+    """.replace("NAME", repr(b"odd \xff\n"))
+    found = _images(_build(bench, write_builder, body, sources, workers=workers))
+    expected = {number: _content(number) for number in range(COUNT)}
+    last = _content(COUNT - 1)
+    assert found == {**expected, 200: _content(150), 201: _content(5), 202: last, 203: last}
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+def test_files_of_a_builder_that_it_takes_away_are_read_before(
+    bench: Any, write_builder: Write, sources: Path
+) -> None:
+    """One that it makes for each example, and the sources themselves."""
+    body = """
+    passing = SOURCES / 'passing'
+    for n in range(200):
+        path = SOURCES / f'{n:03}'
+        passing.write_bytes(path.read_bytes())
+        yield n, {'n': n, 'image': passing, 'z': -1}
+        yield 200 + n, {'n': 200 + n, 'image': path, 'z': -1}
+        path.unlink()
+        passing.unlink()
+    """
+    found = _images(_build(bench, write_builder, body, sources))
+    assert found == {n: _content(n % COUNT) for n in range(2 * COUNT)}
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_content_is_not_written_twice(
+    bench: Any, write_builder: Write, sources: Path, given: str, file_format: str
+) -> None:
+    """The spill is asked for its size when the generator has ended."""
+    body = f"""
+    import gc
+    for n in range(200):
+        path = SOURCES / f'{{n:03}}'
+        yield n, {{'n': n, 'image': {GIVEN[given]}, 'z': -1}}
+    spill, = (each for each in gc.get_objects() if type(each) is Spill)
+    print('spilled', spill._end)
+    """
+    tree = _build(bench, write_builder, body, sources, file_format=file_format)
+    spilled = int(bench.log_path.read_text().rpartition("spilled ")[2].split()[0])
+    read_at_once = sum(len(_content(number)) for number in range(77 + 64))
+    assert spilled < read_at_once + 200 * 300
+    if file_format == "tfrecord":
+        assert _images(tree) == {number: _content(number) for number in range(COUNT)}
+
+
+def test_content_that_is_spilled_fast_enough_is_not_read_again(
+    bench: Any, write_builder: Write, sources: Path
+) -> None:
+    body = """
+    for n in range(200):
+        path = SOURCES / f'{n:03}'
+        yield n, {'n': n, 'image': path.read_bytes(), 'z': -1}
+        if n >= 100:
+            path.unlink()
+    """
+    builder = write_builder(
+        top=f"import pathlib\nSOURCES = pathlib.Path({str(sources)!r})",
+        features=FEATURES,
+        body=body,
+    )
+    tree = bench.build(builder, verify=False)
+    assert _images(tree) == {number: _content(number) for number in range(COUNT)}
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+@pytest.mark.parametrize("first", [50, 190])
+def test_content_that_is_not_that_of_its_file_is_kept(
+    bench: Any, write_builder: Write, sources: Path, first: int
+) -> None:
+    """While the first files are looked at, and after that: then by the CRC of the record."""
+    body = f"""
+    for n in range(200):
+        content = (SOURCES / f'{{n:03}}').read_bytes()
+        yield n, {{'n': n, 'image': b'!' + content[1:] if n >= {first} else content, 'z': -1}}
+    """
+    tree = _build(bench, write_builder, body, sources)
+    expected = {number: _content(number) for number in range(COUNT)}
+    for number in range(first, COUNT):
+        expected[number] = b"!" + expected[number][1:]
+    assert _images(tree) == expected
+    assert (ONCE_MORE in bench.log_path.read_text()) == (first == 190)
+
+
+SHARDS = (
+    "import os\nfrom tensorflow_datasets.core.utils.shard_utils import ShardConfig\n"
+    "ShardConfig.min_shard_size = 500_000\n"
+)
+
+
+SETTLED = """
+import time
+
+def settled(folder):
+    changed_ns = max(os.stat(folder / name).st_ctime_ns for name in os.listdir(folder))
+    while time.time_ns() - changed_ns < 30_000_000:
+        pass  # the clock of files may lag behind
+    return folder
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_attempt_writes_many_shards_from_what_is_unpacked_again(
+    bench: Any, write_builder: Write, sources: Path, workers: int
+) -> None:
+    """Of a manual archive; the builder takes away the last files of it, after the trial."""
+    archive = bench.folder / "manual" / "photos.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(COUNT):
+            file.write(sources / f"{number:03}", f"{number:03}")
+    body = """
+    folder = dl_manager
+    for n, name in enumerate(sorted(os.listdir(folder))):
+        yield n, {'n': n, 'image': folder / name, 'z': -1}
+        if n >= 180:
+            (folder / name).unlink()
+    """
+    unpacked = "dl_manager.extract(dl_manager.manual_dir / 'photos.zip')"
+    splits = f"{{'train': self._generate_examples(settled({unpacked}))}}"
+    builder = write_builder(top=SHARDS + SETTLED, features=FEATURES, body=body, splits=splits)
+    tree = bench.build(builder, verify=False, manual_dir=archive.parent, workers=workers)
+    assert len(list(tree.glob("*.tfrecord-*"))) > 2
+    assert _images(tree) == {number: _content(number) for number in range(COUNT)}
+    assert ONCE_MORE in bench.log_path.read_text()
+
+
+def test_examples_that_are_missing_the_second_time_are_an_error(
+    bench: Any, write_builder: Write, sources: Path
+) -> None:
+    body = """
+    for n, path in enumerate(sorted(SOURCES.iterdir())):
+        yield n, {'n': n, 'image': path, 'z': -1}
+        if n >= 180:
+            path.unlink()
+    """
+    with pytest.raises(DsmanagerError, match=r"201 examples at first, and 180 when they were made"):
+        _build(bench, write_builder, body, sources)
+    assert bench.leftovers == []
+
+
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_file_that_changes_before_it_is_read_has_all_read_once_more(
+    bench: Any, write_builder: Write, sources: Path, given: str, file_format: str
+) -> None:
+    body = f"""
+    for n in range(200):
+        path = SOURCES / f'{{n:03}}'
+        yield n, {{'n': n, 'image': {GIVEN[given]}, 'z': -1}}
+    (SOURCES / '190').write_bytes(b'new' * 10_000)
+    """
+    tree = _build(bench, write_builder, body, sources, file_format=file_format)
+    log = bench.log_path.read_text()
+    assert f"{sources / '190'} does not hold what its example was made from; {ONCE_MORE}" in log
+    if file_format == "tfrecord":
+        expected = {number: _content(number) for number in range(COUNT)}
+        assert _images(tree) == {**expected, 190: b"new" * 10_000}
+
+
+def test_what_is_deferred_has_been_there_unchanged(
+    tmp_path: Path, sources: Path, spill: Spill
+) -> None:
+    old = sources / "150"
+    status = old.stat()
+    while time.time_ns() - status.st_ctime_ns < 30_000_000:
+        pass  # until the clock of files has gone on
+    deferral = Deferral(spill)
+    for _ in range(64):  # on trial
+        assert deferral.of_path(old) is None
+    found = deferral.of_path(old)
+    assert found is not None
+    assert found.read() == _content(150)
+    assert len(found) == status.st_size
+    young = tmp_path / "young"
+    young.write_bytes(bytes(30_000))
+    for other in (young, sources / "003", sources, sources / "none", b"bytes", "s3://a/b", 5):
+        assert deferral.of_path(other) is None
+    deferral.close()
+
+    again = list(unpacked(packed([b"before", found, b"", b"after"])))
+    assert [len(piece) for piece in again] == [6, len(found), 0, 5]
+    copy = again[1]
+    assert isinstance(copy, FileBytes)
+    assert copy.read() == _content(150)
+
+    os.utime(old)  # the same content, but who knows
+    with pytest.raises(
+        ChangedFileError, match=r"/150 does not hold what its example was made from"
+    ):
+        copy.read()
+    old.unlink()
+    with pytest.raises(ChangedFileError):
+        found.read()
+
+
+def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(
+    sources: Path, spill: Spill
+) -> None:
+    same = sources / "of the same length"
+    same.write_bytes(_content(150))
+    _wait_for_the_clock_of(sources)
+    deferral = Deferral(spill)
+
+    def found(content: bytes, *opened: Path | str) -> FileBytes | None:
+        for path in opened:
+            os.close(os.open(path, os.O_RDONLY))
+        file = deferral.of_content(content)
+        deferral.opened.clear()
+        return file
+
+    some = sources / "150"
+    content = _content(150)
+    for _ in range(64):  # on trial
+        assert found(content, some) is None
+    file = found(content, sources / "100", some, some)
+    assert file is not None
+    assert file.content is content
+    assert found(content) is None
+    assert found(content, sources / "151") is None
+    assert found(content, some, same) is None
+    assert found(_content(3), sources / "003") is None
+    spill.is_behind = False  # type: ignore[misc]  # a subclass has it as a value
+    assert found(content, some) is None
+    spill.is_behind = True  # type: ignore[misc]
+    young = sources / "young"
+    young.write_bytes(content)
+    assert found(content, young) is None
+    deferral.close()
+    assert found(content, some) is None
+
+
+def test_a_builder_that_reads_no_whole_files_is_not_watched_for_long(
+    sources: Path, spill: Spill
+) -> None:
+    deferral = Deferral(spill)
+    for _ in range(64):
+        os.close(os.open(sources / "150", os.O_RDONLY))
+        assert deferral.opened
+        assert deferral.of_content(bytes(20_000)) is None
+    os.close(os.open(sources / "150", os.O_RDONLY))
+    assert not deferral.opened
+    deferral.close()
+
+
+def test_what_was_read_goes_into_a_record_with_a_file_that_is_named(
+    sources: Path, spill: Spill
+) -> None:
+    """Nothing would tell whether it was the right file: the CRC is of the whole record."""
+    read, named = (_file_bytes(sources / name) for name in ("150", "160"))
+    read.content = bytes(len(read))
+    spill.add(b"p" * 16, b"key", ([b"head", read, b"middle", named], 4 + 6 + 150 * 211 + 160 * 211))
+    read.content = _content(150)
+    spill.add(b"q" * 16, b"key", ([b"head", read], 4 + 150 * 211))
+    spill.finish()
+    first, second = Places([spill]).records(0, 2)
+    assert first == b"head" + bytes(150 * 211) + b"middle" + _content(160)
+    assert second == b"head" + _content(150)
+    assert spill.crcs().tolist() == [NO_CRC, masked_crc32c(second)]
+
+
+def test_files_of_other_machines_are_not_read_again() -> None:
+    assert _is_near(os.stat(__file__).st_dev)
+    assert not _is_near(os.stat("/proc").st_dev)
+    assert not _is_near(os.makedev(0, 1 << 19))  # unknown
+
+
+class _SlowSpill(Spill):
+    is_behind = True
+
+
+@pytest.fixture
+def spill(tmp_path: Path) -> Iterator[Spill]:
+    with open(tmp_path / "spill", "xb+", buffering=0) as file:
+        spill = _SlowSpill(file)
+        yield spill
+        spill.close()
+
+
+def _file_bytes(path: Path) -> FileBytes:
+    return FileBytes(str(path), state_of(path.stat()))
+
+
+def _wait_for_the_clock_of(folder: Path) -> None:
+    changed_ns = max(path.stat().st_ctime_ns for path in folder.iterdir())
+    while time.time_ns() - changed_ns < 30_000_000:
+        pass  # until the clock of files has gone on
