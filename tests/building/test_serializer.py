@@ -285,3 +285,19 @@ def test_what_is_to_come_is_waited_for_wherever_it_is() -> None:
     plain = {"image": b"made", "film": [b"made", b"plain"], "films": [[b"made"], []]}
     serialize = make_serializer(example_serializer.ExampleSerializer(spec))
     assert b"".join(serialize(encoded)[0]) == theirs(spec, plain)
+
+
+def test_large_values_are_not_copied() -> None:
+    spec = {
+        "image": feature_lib.TensorInfo(shape=(), dtype=np.object_),
+        "film": feature_lib.TensorInfo(shape=(None,), dtype=np.object_, sequence_rank=1),
+    }
+    images = [bytes([number]) * 20_000 for number in range(4)]
+    example = {"image": images[0], "film": [*images[1:], b"small"]}
+    serialize = make_serializer(example_serializer.ExampleSerializer(spec))
+    pieces, length = serialize(example)
+    assert [piece for piece in pieces if len(piece) >= 20_000] == [*images[1:], images[0]]
+    assert all(any(piece is image for piece in pieces) for image in images)
+    record = b"".join(pieces)
+    assert record == theirs(spec, example)
+    assert len(record) == length

@@ -44,14 +44,16 @@ def test_it_tells_when_writing_is_slower_than_what_comes() -> None:
         goes_on.wait()
 
     writer = WriteBehind(write)
-    _append(writer, count=2)
-    assert not writer.is_behind  # both find room
     appending = threading.Thread(target=_append, args=(writer, 1))
-    appending.start()
-    while appending.is_alive() and not writer.is_behind:
-        pass  # until the third has to wait
-    assert writer.is_behind
-    goes_on.set()
+    try:
+        _append(writer, count=2)
+        assert not writer.is_behind  # both find room
+        appending.start()
+        while appending.is_alive() and not writer.is_behind:
+            pass  # until the third has to wait
+        assert writer.is_behind
+    finally:
+        goes_on.set()
     appending.join()
     writer.finish()
 

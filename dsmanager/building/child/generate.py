@@ -46,7 +46,7 @@ __all__ = [
     "require_examples",
 ]
 
-_FORM = 2  # of the files of a partition
+_FORM = 3  # of the files of a partition
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -191,11 +191,11 @@ def _made_by(builder: Any, cls: Any) -> str:
 def _first_attempt(
     request: dict[str, Any], builder: Any, cls: Any, progress: Progress
 ) -> dict[str, Any] | None:
-    """None when a file that was to be read later has changed by then."""
+    """None when a file that was to be read later did not hold what it should by then."""
     try:
         return _build(request, builder, cls, progress)
     except ChangedFileError as error:
-        sys.stderr.write(f"{error.message}; now every file is read as it is named\n")
+        sys.stderr.write(f"{error.message}; now nothing is left to be read later\n")
         return None
 
 

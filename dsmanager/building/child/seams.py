@@ -55,7 +55,7 @@ def use_writer(
 ) -> None:
     """Splits are written by our writer; ``partitions`` runs those that fall into parts.
 
-    ``shards`` writes the shards. With ``defer_files`` a file that an image is in is read then.
+    ``shards`` writes the shards. With ``defer_files`` files of images may be read then.
     """
     from tensorflow_datasets.core import split_builder
 

@@ -4,7 +4,8 @@ They are those that a builder names and, where the spill does not keep up, those
 itself: to read them again is faster then than to write their content to disk one more time. A file
 qualifies when it has stood unchanged since before the builder began to generate, so that one which
 the builder makes for an example, and takes away after it, is read at once. The first files are
-always read at once, and looked at again.
+always read at once, and looked at again. A builder that begins later to take away what it read is
+run once more, and must then find its sources again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
 _REMEMBERED_FILES = 8
 """So many of the files that are opened for one example are looked at."""
-_NEAR = ("btrfs", "overlay", "tmpfs", "zfs")
+_NEAR = ("overlay", "tmpfs", "zfs")
 """File systems without a device of their own, but on this machine's disks or in its memory."""
 
 
@@ -62,7 +63,7 @@ class Deferral:
         if type(name) is not str or not self._qualifies(status):
             return None
         found = FileBytes(_absolute(name), state_of(status))
-        return found if self._named.is_over or self._named.is_passed(found) else None
+        return found if self._named.admits(found) else None
 
     def of_content(self, content: bytes) -> FileBytes | None:
         """What stands for the file that the builder has ``content`` from, where that can be told.
@@ -79,7 +80,7 @@ class Deferral:
         ):
             return None
         found = []
-        for name in self.opened if len(self.opened) == 1 else set(self.opened):
+        for name in set(self.opened):  # a copy: other threads may open files meanwhile
             try:
                 status = os.stat(name)
             except (OSError, ValueError):
@@ -90,7 +91,7 @@ class Deferral:
             self._miss()
             return None
         file = FileBytes(_absolute(found[0][0]), state_of(found[0][1]))
-        if self._read.is_over or self._read.is_passed(file, content):
+        if self._read.admits(file, content):
             file.content = content
             return file
         return None
@@ -123,8 +124,11 @@ class _Trial:
         self.files: list[FileBytes] = []
         self.is_over = self.is_failed = False
 
-    def is_passed(self, file: FileBytes, content: bytes | None = None) -> bool:
-        """False for the first ones; where ``content`` is given they must have just that."""
+    def admits(self, file: FileBytes, content: bytes | None = None) -> bool:
+        """False for the first ones, which are kept; where ``content`` is given they must hold it.
+
+        For all others whether these have passed.
+        """
         if self.is_over or self.is_failed:
             return self.is_over
         self.files.append(file)
@@ -147,13 +151,16 @@ def _lag_ns(time_ns: int) -> int:
 
 @cache
 def _is_near(device: int) -> bool:
-    """Whether files of it are on this machine: others are not asked for a second time."""
-    number = f"{os.major(device)}:{os.minor(device)}"
+    """Whether it is a disk, or memory of this machine: others are not asked for a second time.
+
+    Of btrfs, where every subvolume has a number that stands nowhere else, it cannot be told.
+    """
     if os.major(device):
         return True
-    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    with suppress(OSError, LookupError), open("/proc/self/mountinfo", "rb") as mounts:
         for line in mounts:
-            about, _, kind = line.partition(" - ")
+            about, _, kind = line.partition(b" - ")
             if about.split()[2] == number:
-                return kind.split()[0] in _NEAR
+                return kind.split()[0].decode("ascii", "replace") in _NEAR
     return False

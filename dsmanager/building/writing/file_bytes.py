@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 WORTH_DEFERRING_BYTES = 16 << 10
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+"""What goes wrong whichever file it is; everything else says that it is not what it was."""
 
 
 class ChangedFileError(VerificationError):
@@ -48,7 +49,7 @@ class FileBytes:
         self.path = path
         self.state = state
         self.content: bytes | None = None
-        """What its builder had from it, as long as that is in memory; a file may hold other."""
+        """What its builder has read, it seems from this file, as long as that is in memory."""
 
     def is_unchanged(self) -> bool:
         try:
@@ -75,24 +76,28 @@ class FileBytes:
         return bytes(content)
 
     def read_into(self, target: memoryview) -> None:
-        """Fills ``target``, of as many bytes. Raises ChangedFileError."""
+        """Fills ``target``, of as many bytes.
+
+        Raises ChangedFileError, and OSError when memory, descriptors or the disk fail.
+        """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                filled = 0
+                while filled < len(target):
+                    got = os.readv(descriptor, [target[filled:]])
+                    if not got:
+                        raise ChangedFileError(self.path)
+                    filled += got
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            if error.errno in _GONE:
-                raise ChangedFileError(self.path) from error
-            raise
-        try:
-            filled = 0
-            while filled < len(target):
-                got = os.readv(descriptor, [target[filled:]])
-                if not got:
-                    raise ChangedFileError(self.path)
-                filled += got
-            if state_of(os.fstat(descriptor)) != self.state:
-                raise ChangedFileError(self.path)
-        finally:
-            os.close(descriptor)
+            if error.errno in _NOT_OF_THE_FILE:
+                raise
+            raise ChangedFileError(self.path) from error
+        if state_of(status) != self.state:
+            raise ChangedFileError(self.path)
 
 
 def packed(pieces: Iterable[Piece]) -> bytes:

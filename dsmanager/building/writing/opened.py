@@ -1,4 +1,4 @@
-"""Which files the builder's code has opened of late: Python tells of every one that it opens."""
+"""Which files the builder's Python code has opened of late. What C code opens is not told."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 
 __all__ = ["listen"]
 
-_opened: deque[str] | None = None
+_paths: deque[str] | None = None
 
 
-def listen(opened: deque[str] | None) -> None:
-    """From now on the paths of files that this process opens to read them are put there."""
-    global _opened
-    _opened = opened
-    if opened is not None:
+def listen(paths: deque[str] | None) -> None:
+    """From now on the path of each file that this process opens to read it is put there.
+
+    By whichever thread opens it.
+    """
+    global _paths
+    _paths = paths
+    if paths is not None:
         _install()
 
 
@@ -28,7 +31,10 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _opened is not None:
-        path, _, flags = arguments
-        if type(path) is str and not flags & os.O_ACCMODE:
-            _opened.append(path)
+    """Must never raise: whatever opens the file would."""
+    paths = _paths
+    if paths is None or event != "open" or len(arguments) != 3:
+        return
+    path, _, flags = arguments
+    if type(path) is str and type(flags) is int and not flags & os.O_ACCMODE:
+        paths.append(path)

@@ -32,8 +32,8 @@ __all__ = ["make_serializer"]
 
 _Parts = list[bytes]
 _Encode = Callable[[Any], _Parts]
-_Large = tuple[bytes, Piece, int]
-"""What stands before a large value within its entry, the value, and how many bytes it has."""
+_Entry = bytes | tuple[Piece, ...]
+"""Of one feature: whole, or in parts when some of them are large."""
 _FLOAT = struct.Struct("<f")
 _LARGE_BYTES = WORTH_DEFERRING_BYTES
 _REMEMBERED = 4096  # labels and lengths, which come again and again
@@ -66,7 +66,7 @@ def make_serializer(serializer: Any) -> Callable[[Any], Record]:
     slots = {name: index for index, name in enumerate(names)}
 
     def fast(example: Any) -> Record:
-        entries: list[bytes | _Large | None] = [None] * len(names)
+        entries: list[_Entry | None] = [None] * len(names)
         try:
             for feature in features:
                 value = example
@@ -116,26 +116,28 @@ def _rank(name: str) -> tuple[int, ...]:
     return (*name.encode(), 256)
 
 
-def _record(entries: Iterable[bytes | _Large]) -> Record:
+def _record(entries: Iterable[_Entry]) -> Record:
     """An example of these entries."""
     pieces: list[Piece] = []
     small: list[bytes] = []
     length = 0
     for entry in entries:
-        if type(entry) is tuple:
-            start, value, value_bytes = entry
-            small.append(start)
+        if isinstance(entry, bytes):
+            small.append(entry)
+            continue
+        for part in entry:
+            if isinstance(part, bytes) and len(part) < _LARGE_BYTES:
+                small.append(part)
+                continue
             joined = b"".join(small)
-            pieces += (joined, value)
-            length += len(joined) + value_bytes
+            pieces += (joined, part)
+            length += len(joined) + len(part)
             small = []
-        else:
-            small.append(entry)  # type: ignore[arg-type]  # mypy does not narrow by type()
     last = b"".join(small)
     length += len(last)
     start = b"\x0a" + varint(length)
     if pieces:
-        pieces[0] = start + pieces[0]  # type: ignore[operator]  # the first one is small
+        pieces[0] = start + cast(bytes, pieces[0])  # what stands before the first large one
         pieces.append(last)
     else:
         pieces.append(start + last)
@@ -154,19 +156,19 @@ class _Feature:
     """A single string: the commonest feature, and the largest."""
 
     @property
-    def make_entry(self) -> Callable[[Any], bytes | _Large]:
+    def make_entry(self) -> Callable[[Any], _Entry]:
         """From a value to the whole entry, for a feature that is one entry."""
         head, encode = _head(self.name), self.encode
 
         @lru_cache(maxsize=_REMEMBERED)
-        def of_plain_int(value: int) -> bytes | _Large:
+        def of_plain_int(value: int) -> _Entry:
             return _entry(head, encode(value))
 
         @lru_cache(maxsize=_REMEMBERED)
         def start_of_string(length: int) -> bytes:
             return _string_start(head, length)
 
-        def string_entry(value: Any) -> bytes | _Large:
+        def string_entry(value: Any) -> _Entry:
             if type(value) is str:
                 value = value.encode()
             elif type(value) is not bytes:
@@ -174,9 +176,9 @@ class _Feature:
             length = len(value)
             if length < _LARGE_BYTES:
                 return start_of_string(length) + cast(bytes, value)
-            return _string_start(head, length), value, length
+            return _string_start(head, length), value
 
-        def entry(value: Any) -> bytes | _Large:
+        def entry(value: Any) -> _Entry:
             if type(value) is int:
                 return of_plain_int(value)
             return _entry(head, encode(value))
@@ -330,7 +332,7 @@ def _items(values: Any) -> Any:
 
 
 def _string(value: Any) -> Any:
-    """Bytes, or a FileBytes, which is never short enough to be joined to others."""
+    """Bytes, or a FileBytes, which only a single string can be."""
     if type(value) is bytes:
         return value
     if type(value) is np.ndarray and value.shape == () and value.dtype.kind == "O":
@@ -385,13 +387,14 @@ def _head(name: str) -> bytes:
     return b"\x0a" + varint(len(key)) + key + b"\x12"
 
 
-def _entry(head: bytes, feature: _Parts) -> bytes | _Large:
-    length = sum(map(len, feature))
+def _entry(head: bytes, feature: _Parts) -> _Entry:
+    lengths = [len(part) for part in feature]
+    length = sum(lengths)
     size = varint(length)
-    whole = varint(len(head) + len(size) + length)
-    start = b"".join((b"\x0a", whole, head, size, *feature[:-1]))
-    last = feature[-1]
-    return start + last if len(last) < _LARGE_BYTES else (start, last, len(last))
+    start = b"".join((b"\x0a", varint(len(head) + len(size) + length), head, size))
+    if max(lengths) < _LARGE_BYTES:
+        return start + b"".join(feature)
+    return (start, *feature)
 
 
 def _string_start(head: bytes, length: int) -> bytes:

@@ -18,7 +18,7 @@ from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
-__all__ = ["CALL", "EXTENT", "NO_CRC", "changed", "read_record", "write"]
+__all__ = ["CALL", "EXTENT", "NO_CRC", "mismatch", "read_record", "write"]
 
 CALL = "dsmanager.building.writing.shard:write"
 
@@ -63,7 +63,7 @@ def _write(task: Any, progress: Progress, cancel: CancelToken) -> None:
             read_record(descriptor, offset, stored_bytes, shard.room(length))
             written_crc = shard.frame()
             if crc not in (NO_CRC, written_crc):
-                raise changed(descriptor, offset, stored_bytes, length)
+                raise mismatch(descriptor, offset, stored_bytes, length)
 
 
 def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryview) -> None:
@@ -86,11 +86,13 @@ def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryv
         filled += len(piece)
 
 
-def changed(descriptor: int, offset: int, stored_bytes: int, length: int) -> VerificationError:
-    """To be raised for the record there, whose CRC is not what it must be."""
+def mismatch(descriptor: int, offset: int, stored_bytes: int, length: int) -> VerificationError:
+    """The error for a record there whose CRC is not what it must be.
+
+    Where several files are in it, it names the first.
+    """
     if stored_bytes != length:
-        told = os.pread(descriptor, stored_bytes, offset)
-        for piece in unpacked(told):
+        for piece in unpacked(os.pread(descriptor, stored_bytes, offset)):
             if isinstance(piece, FileBytes):
                 return ChangedFileError(piece.path)
     return VerificationError(

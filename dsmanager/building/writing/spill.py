@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from dsmanager.building.writing.file_bytes import FileBytes, Piece, Record, packed
-from dsmanager.building.writing.shard import EXTENT, NO_CRC, changed, read_record
+from dsmanager.building.writing.shard import EXTENT, NO_CRC, mismatch, read_record
 from dsmanager.files import reserve, temporary_path, write_pieces
 from dsmanager.records.tfrecord import masked, masked_crc32c
 from dsmanager.records.write_behind import WriteBehind
@@ -132,7 +132,10 @@ class Spill:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         spill._end, spill.payload_bytes = about["end"], about["payload_bytes"]
-        return spill if len(crcs) == count else None
+        if len(crcs) == count:
+            return spill
+        spill.close()
+        return None
 
     def is_whole(self) -> bool:
         """Whether every record is what was written, by its checksum; of a ``kept`` one."""
@@ -276,5 +279,5 @@ class Places:
             read_record(descriptor, offset, stored_bytes, memoryview(buffer))
             record = bytes(buffer)
             if crc not in (NO_CRC, masked_crc32c(record)):
-                raise changed(descriptor, offset, stored_bytes, length)
+                raise mismatch(descriptor, offset, stored_bytes, length)
             yield record

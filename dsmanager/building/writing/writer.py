@@ -140,8 +140,8 @@ def write_examples(
     """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
     With ``partitions`` a split that falls into parts is made by several processes; the shards are
-    written by those of ``shards``. With ``defer_files`` a file that an image is in is read only
-    then; raises ChangedFileError when it has changed meanwhile.
+    written by those of ``shards``. With ``defer_files`` a file that an image is in may be read
+    only then; raises ChangedFileError when it does not hold what the example had from it.
     """
     from tensorflow_datasets.core import split_builder, splits
 
