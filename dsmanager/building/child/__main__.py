@@ -42,9 +42,9 @@ def main() -> NoReturn:
 
 
 def _run(request: dict[str, Any], events: _Events) -> dict[str, Any]:
-    from dsmanager.building.child import generate, rehearsal
+    from dsmanager.building.child import construction, generate, rehearsal
 
-    generate.refuse_answers()
+    construction.refuse_answers()
     if request["verb"] == "describe":
         return generate.describe(request, events.progress)
     if request["verb"] == "check":

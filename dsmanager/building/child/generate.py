@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import difflib
-import getpass
 import hashlib
 import json
 import os
@@ -18,43 +15,31 @@ import tensorflow_datasets as tfds
 from dsmanager.building import beam, forks
 from dsmanager.building.child import loader, seams
 from dsmanager.building.child.checks import decode_first, require_room
+from dsmanager.building.child.construction import code_of, construct, fingerprint, load
 from dsmanager.building.child.partitions import Partitions
-from dsmanager.building.child.provenance import code_sha256, provenance
+from dsmanager.building.child.provenance import provenance
 from dsmanager.building.writing import pending
 from dsmanager.building.writing.assembly import ShardWriters
 from dsmanager.building.writing.file_bytes import ChangedFileError
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import (
     DsmanagerError,
-    NotFoundError,
     UsageError,
     VerificationError,
 )
 from dsmanager.files import leftovers, remove_path, write_json
 from dsmanager.progress import Progress
 from dsmanager.refs import Ref
-from dsmanager.text import plain
 
-__all__ = [
-    "build",
-    "check_features",
-    "construct",
-    "describe",
-    "forget_accesses",
-    "make",
-    "refuse_answers",
-    "require_examples",
-]
-
-_FORM = 3  # of the files of a partition
+__all__ = ["build", "check_features", "describe", "forget_accesses", "require_examples"]
 
 
 def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What a builder says of itself, without its data."""
-    cls = _load(request, progress)
+    cls = load(request, progress)
     from tensorflow_datasets.core.dataset_builder import canonical_version_for_config
 
-    builder = _construct(cls, None, request["stage"])
+    builder = construct(cls, None, request["stage"])
     configs = {config.name: config for config in reversed(cls.BUILDER_CONFIGS)}
     return {
         "name": cls.name,
@@ -64,7 +49,7 @@ def describe(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
             for name, config in reversed(configs.items())
         }
         or {"": str(builder.version)},
-        "code_sha256": _code(cls),
+        "code_sha256": code_of(cls),
         "description": builder.info.description,
         "homepage": next(iter(builder.info.as_proto.location.urls), ""),
         "citation": builder.info.citation,
@@ -80,8 +65,8 @@ def build(
 
     ``when_loaded`` may start the first thread: before it this process forks.
     """
-    cls = _load(request, progress)
-    builder = _construct(cls, request["config"], request["stage"])
+    cls = load(request, progress)
+    builder = construct(cls, request["config"], request["stage"])
     check_features(builder)
     workers = request["workers"] or request["cores"]
     pending.use_threads(workers)
@@ -95,49 +80,18 @@ def build(
         result = _first_attempt(request, builder, cls, progress)
         if result is None:
             seams.use_writer(progress, shards, partitions)
-            builder = _construct(cls, request["config"], request["stage"])
+            builder = construct(cls, request["config"], request["stage"])
             # What is downloaded is fresh enough; what was unpacked of it may have been changed.
             again = {"fresh_downloads": False, "fresh_extraction": True}
             result = _build(request | again, builder, cls, progress)
         return result | {"kept": str(partitions.folder)}
 
 
-def construct(setup: dict[str, Any], progress: Progress) -> Any:
-    """The builder of ``setup``, ready to make partitions; it writes nothing to their folder.
-
-    Raises DsmanagerError when it cannot be the one that the build began with.
-    """
-    refuse_answers()
-    if setup["file"] is not None and not (loader.CODE / setup["file"]).is_file():
-        raise DsmanagerError(
-            f"the builder's file cannot be seen: {setup['file']}",
-            hint="put it on storage that all workers share, then: dsmanager build --path FILE",
-        )
-    cls = _load(setup, progress)
-    builder = _construct(cls, setup["config"], setup["folder"])
-    if _made_by(builder, cls) != setup["made_by"]:
-        raise DsmanagerError(
-            f"the builder of {cls.name} is another one than where the build began",
-            hint="install the same dsmanager, tensorflow-datasets and builder on all machines",
-        )
-    return builder
-
-
-def refuse_answers() -> None:
-    """Whatever asks on the terminal from now on is told that nobody is there."""
-    builtins.input = getpass.getpass = _refuse
-
-
-def _refuse(prompt: object = "", *_: object, **__: object) -> str:
-    said = f"the builder asks for an answer, and nobody is there: {prompt}"
-    raise DsmanagerError(said.rstrip(": "))
-
-
 def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
     """Finished partitions lie where one built from the same code and config will find them."""
     has_some = _has_partitions(request, builder)
     ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
-    made_by = _made_by(builder, cls)
+    made_by = fingerprint(builder, cls)
     token = hashlib.sha256(made_by.encode()).hexdigest()[:8]
     final = Path(request["download_dir"]) / f"{ref.stem}.parts"
     folder = final.with_name(f".{final.name}.{token}.tmp")
@@ -182,12 +136,6 @@ def _has_partitions(request: dict[str, Any], builder: Any) -> bool:
     return why_not is None
 
 
-def _made_by(builder: Any, cls: Any) -> str:
-    """What a partition's bytes depend on besides its description."""
-    ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
-    return json.dumps([_code(cls), str(ref), tfds.__version__, _FORM])
-
-
 def _first_attempt(
     request: dict[str, Any], builder: Any, cls: Any, progress: Progress
 ) -> dict[str, Any] | None:
@@ -221,7 +169,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
     require_examples(builder.info.splits)
     manager = downloads[0]
     tree = Path(builder.data_dir)
-    about = provenance(builder, _code(cls), manager.sources, tfds.__version__)
+    about = provenance(builder, code_of(cls), manager.sources, tfds.__version__)
     if request["max_examples"] is not None:
         about["max_examples"] = request["max_examples"]
     write_json(tree / PROVENANCE, about)
@@ -237,40 +185,6 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
         "default_config": default.name if default is not None else None,
         "download_bytes": int(manager.downloaded_size),
     }
-
-
-def _load(request: dict[str, Any], progress: Progress) -> Any:
-    seams.install(progress)
-    file = loader.CODE / request["file"] if request["file"] else None
-    with forks.one_process():
-        return loader.load_class(request["origin"], request["name"], file)
-
-
-def _construct(cls: Any, config: str | None, stage: str) -> Any:
-    """The builder of ``config`` (None: the default one). Raises NotFoundError with near names."""
-    configs = [each.name for each in cls.BUILDER_CONFIGS]
-    if config is not None and config not in configs:
-        near = difflib.get_close_matches(config, configs, n=3) or configs[:5]
-        known = f"has {', '.join(near)}" if configs else "has no configs"
-        raise NotFoundError(
-            f"{cls.name} has no config {plain(config)!r}; it {known}",
-            hint=f"dsmanager build {cls.name}{'/' + near[0] if near else ''}",
-        )
-    return make(cls, config, stage)
-
-
-def make(cls: Any, config: str | None, stage: str) -> Any:
-    """A builder and its ``info``, which TFDS makes when it is first used."""
-    with forks.one_process():
-        builder = cls(data_dir=stage, config=config)
-        builder.info  # noqa: B018 - so that the builder's own code has run
-    return builder
-
-
-def _code(cls: Any) -> str:
-    checksums = cls._checksums_path
-    known = Path(checksums) if checksums is not None and checksums.exists() else None
-    return code_sha256(Path(cls.code_path), cls.name, known)
 
 
 def check_features(builder: Any) -> None:

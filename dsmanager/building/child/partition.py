@@ -35,7 +35,7 @@ def use_builder(builder: Any) -> None:
 def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None:
     """Makes one partition: its spill, and then the index that says that it is finished.
 
-    ``setup`` is what :func:`~dsmanager.building.child.generate.construct` needs, with the
+    ``setup`` is what :func:`~dsmanager.building.child.construction.rebuilt` needs, with the
     partitions' ``folder``; ``task`` is ``[split, number]``.
     """
     from tensorflow_datasets.core import example_serializer
@@ -48,9 +48,9 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
             hint="use a --data-dir, or a --download-dir, on storage that all workers share",
         )
     if not _builders:
-        from dsmanager.building.child.generate import construct
+        from dsmanager.building.child.construction import rebuilt
 
-        use_builder(construct(setup, progress))
+        use_builder(rebuilt(setup, progress))
     builder = _builders[0]
     fingerprint, partition = _plan(plan_path(folder, split))[number]
     features = builder.info.features

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import tensorflow_datasets as tfds
 
 from dsmanager.building import forks
-from dsmanager.building.child import generate, loader, seams
+from dsmanager.building.child import construction, generate, loader, seams
 from dsmanager.building.child.checks import decode_first
 from dsmanager.building.child.stand_ins import Sources
 from dsmanager.building.writing import pending
@@ -100,7 +100,7 @@ class _Rehearsal:
                 self._add("error", "version", "the builder has no VERSION", hint=hint)
                 continue
             try:
-                builder = generate.make(cls, name, self._request["stage"])
+                builder = construction.make(cls, name, self._request["stage"])
             except BaseException as error:
                 self._add_failure("construct", error, at="BUILDER_CONFIGS" if name else "_info")
                 continue
