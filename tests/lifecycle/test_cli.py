@@ -134,6 +134,12 @@ def test_info_tells_splits_features_files_and_previews(built_machine):
     built_machine.run("info", "tiny", "--preview")
 
 
+def test_a_server_that_was_not_started_does_not_run_and_is_stopped(machine):
+    serve = ("remote", "serve", "quiet")
+    assert "quiet does not run; its data" in machine.run(*serve, "--status").stdout
+    assert "quiet is stopped; its data" in machine.run(*serve, "--stop").stdout
+
+
 def test_control_characters_of_a_name_never_reach_the_terminal(machine):
     machine.data_dir.mkdir()
     machine.manifest.write_text('{"schema": 2, "datasets": {"a\\u001b[31mred": 1}}')

@@ -144,7 +144,7 @@ def serve(
         return
     if stop:
         stopped = run(context, name, lambda _p, _c: server.stop(name, state_dir=state_dir))
-        _show_server(context, stopped)
+        _show_server(context, stopped, down="is stopped")
         return
 
     def work(_: Progress, cancel: CancelToken) -> ServerStatus:
@@ -155,7 +155,7 @@ def serve(
     context.output.say(f"remote '{started.name}' is in {context.settings.config_file}")
 
 
-def _show_server(context: Context, found: ServerStatus) -> None:
+def _show_server(context: Context, found: ServerStatus, *, down: str = "does not run") -> None:
     row = {
         "name": found.name,
         "running": found.running,
@@ -170,7 +170,7 @@ def _show_server(context: Context, found: ServerStatus) -> None:
         text = f"{found.name} runs at {found.endpoint_url} (process {found.pid}), bucket "
         text += f"{found.bucket}, data in {found.folder}"
     else:
-        text = f"{found.name} does not run; its data is in {found.folder}"
+        text = f"{found.name} {down}; its data is in {found.folder}"
     context.output.row(row, text)
 
 
