@@ -46,7 +46,7 @@ def _wait(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 def _runs(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while it is read
         return False
     return status.rpartition(")")[2].split()[0] not in "ZX"
 
