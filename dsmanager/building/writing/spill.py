@@ -205,7 +205,7 @@ def _told(pieces: Sequence[Piece], length: int) -> tuple[Sequence[bytes], int, i
             break
         crc = google_crc32c.extend(crc, content)
     if crc is None:
-        pieces = [getattr(piece, "content", None) or piece for piece in pieces]
+        pieces = [piece.content or piece if type(piece) is FileBytes else piece for piece in pieces]
     told = packed(pieces)
     if len(told) < length:
         return (told,), len(told), NO_CRC if crc is None else masked(crc)
