@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ def one_process() -> Iterator[None]:
         _end_unless(pid)
 
 
-def guarded(items: Iterable[Item]) -> Iterator[Item]:
+def guarded(items: Iterable[Item]) -> Generator[Item]:
     """The same items; a process that was forked while one was made gets none."""
     pid = os.getpid()
     try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-import google_crc32c
-
 from dsmanager.files import reserve, write_pieces
+from dsmanager.records.checksum import crc32c_at
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, RecordFile, header, masked
 
 __all__ = ["FramedFile"]
@@ -47,7 +45,7 @@ class FramedFile(RecordFile):
         """The record is complete; returns its masked CRC."""
         start = self._filled + HEADER_BYTES
         end = start + self._length
-        crc = masked(_crc32c(self._address + start, self._length))
+        crc = masked(crc32c_at(self._address + start, self._length))
         self._buffer[self._filled : start] = header(self._length)
         self._filled = end + FRAMING_BYTES - HEADER_BYTES
         self._buffer[end : self._filled] = crc.to_bytes(4, "little")
@@ -70,26 +68,3 @@ class FramedFile(RecordFile):
         count, self._count = self._count, 0
         write_pieces(self._descriptor, [self._buffer[:filled]])
         self._written(count, filled)
-
-
-def _crc32c(address: int, length: int) -> int:
-    """Of bytes in memory. Other threads run meanwhile, where the library lets them."""
-    crc: int = _function()(0, address, length)
-    return crc
-
-
-@functools.cache
-def _function() -> Callable[[int, int, int], int]:
-    """The function within google-crc32c, whose own Python call holds the interpreter's lock."""
-    try:
-        from google_crc32c import _crc32c as extension
-
-        function = ctypes.CDLL(extension.__file__).crc32c_extend
-    except (AttributeError, ImportError, OSError):
-        return lambda crc, address, length: google_crc32c.extend(
-            crc, ctypes.string_at(address, length)
-        )
-    function.argtypes = [ctypes.c_uint32, ctypes.c_void_p, ctypes.c_size_t]
-    function.restype = ctypes.c_uint32
-    found: Callable[[int, int, int], int] = function
-    return found

@@ -27,8 +27,6 @@ class WriteBehind:
         self._to_write: SimpleQueue[tuple[list[bytes], int] | None] = SimpleQueue()
         self._written: SimpleQueue[BaseException | None] = SimpleQueue()
         self._waiting = 0
-        self.is_behind = False
-        """Writing is slower than what comes: the last batch had to wait for it."""
         self._thread = threading.Thread(target=self._run, name="write-behind")
         self._thread.start()
 
@@ -51,7 +49,6 @@ class WriteBehind:
         self._thread.join()
 
     def _hand_over(self) -> None:
-        self.is_behind = self._waiting == _WAITING_BATCHES and self._written.empty()
         self._settle(_WAITING_BATCHES - 1)
         self._to_write.put((self._batch, self._batch_bytes))
         self._batch, self._batch_bytes = [], 0

@@ -29,7 +29,7 @@ class DaskCluster:
         once = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
         scheduler = self._start("scheduler", "--scheduler-file", str(file), "--port", "0", **once)
         end = time.monotonic() + 120
-        while not file.exists():
+        while not (file.exists() and file.stat().st_size):  # it is not written in one go
             assert scheduler.poll() is None, self.log("scheduler")
             assert time.monotonic() < end, self.log("scheduler")
             time.sleep(0.05)

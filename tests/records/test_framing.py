@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsmanager.errors import CancelledError
-from dsmanager.records import framing
 from dsmanager.records.framing import FramedFile
 from dsmanager.records.tfrecord import TFRecordWriter, masked_crc32c
 
@@ -54,23 +52,6 @@ def test_it_is_what_a_writer_of_records_writes(folder: Path, lengths: list[int])
     assert content == (folder / "written").read_bytes()
     assert sum(count for count, _ in told) == len(records)
     assert sum(size_bytes for _, size_bytes in told) == len(content)
-
-
-def test_without_the_function_of_the_library_the_crcs_are_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: object) -> NoReturn:
-        raise OSError
-
-    records = [b"", b"abc", os.urandom(100_000)]
-    _framed(tmp_path / "one", records)
-    monkeypatch.setattr(ctypes, "CDLL", fails)
-    framing._function.cache_clear()
-    try:
-        _framed(tmp_path / "two", records)
-    finally:
-        framing._function.cache_clear()
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_whoever_is_told_may_stop_it(tmp_path: Path) -> None:

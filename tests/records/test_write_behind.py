@@ -37,27 +37,6 @@ def _append(writer: WriteBehind, count: int) -> None:
         writer.append([bytes(3 << 20)], 3 << 20)
 
 
-def test_it_tells_when_writing_is_slower_than_what_comes() -> None:
-    goes_on = threading.Event()
-
-    def write(_: Sequence[bytes], __: int) -> None:
-        goes_on.wait()
-
-    writer = WriteBehind(write)
-    appending = threading.Thread(target=_append, args=(writer, 1))
-    try:
-        _append(writer, count=2)
-        assert not writer.is_behind  # both find room
-        appending.start()
-        while appending.is_alive() and not writer.is_behind:
-            pass  # until the third has to wait
-        assert writer.is_behind
-    finally:
-        goes_on.set()
-    appending.join()
-    writer.finish()
-
-
 @pytest.mark.parametrize("error", [OSError("no room"), MemoryError()])
 def test_what_writing_raises_is_raised_where_pieces_come_from(error: BaseException) -> None:
     def write(_: Sequence[bytes], __: int) -> None:

@@ -21,6 +21,7 @@ from dsmanager.building.child.provenance import provenance
 from dsmanager.building.writing import pending
 from dsmanager.building.writing.assembly import ShardWriters
 from dsmanager.building.writing.file_bytes import ChangedFileError
+from dsmanager.building.writing.record_maker import record_maker
 from dsmanager.built import PROVENANCE
 from dsmanager.errors import (
     DsmanagerError,
@@ -69,13 +70,17 @@ def build(
     builder = construct(cls, request["config"], request["stage"])
     check_features(builder)
     workers = request["workers"] or request["cores"]
+    is_parted = _has_partitions(request, builder)
     pending.use_threads(workers)
     with (
-        _partitions(request, builder, cls, progress) as partitions,
+        _partitions(request, builder, cls, is_parted, progress) as partitions,
         ShardWriters(workers=workers, progress=progress) as shards,
+        record_maker(
+            builder.info.features, workers=1 if is_parted else workers, progress=progress
+        ) as maker,
     ):
         when_loaded()
-        seams.use_writer(progress, shards, partitions, defer_files=True)
+        seams.use_writer(progress, shards, partitions, defer_files=True, maker=maker)
         beam.use_options(request["beam_options"], request["max_examples"])  # may refuse the writer
         result = _first_attempt(request, builder, cls, progress)
         if result is None:
@@ -87,9 +92,10 @@ def build(
         return result | {"kept": str(partitions.folder)}
 
 
-def _partitions(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> Partitions:
+def _partitions(
+    request: dict[str, Any], builder: Any, cls: Any, has_some: bool, progress: Progress
+) -> Partitions:
     """Finished partitions lie where one built from the same code and config will find them."""
-    has_some = _has_partitions(request, builder)
     ref = Ref(builder.name, builder.builder_config_name, str(builder.version))
     made_by = fingerprint(builder, cls)
     token = hashlib.sha256(made_by.encode()).hexdigest()[:8]

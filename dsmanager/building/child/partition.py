@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dsmanager.building.forks import guarded
+from dsmanager.building.writing.records import fill
 from dsmanager.building.writing.spill import Spill
-from dsmanager.building.writing.writer import Records, fill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
 from dsmanager.progress import CancelToken, Progress
@@ -38,8 +39,6 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
     ``setup`` is what :func:`~dsmanager.building.child.construction.rebuilt` needs, with the
     partitions' ``folder``; ``task`` is ``[split, number]``.
     """
-    from tensorflow_datasets.core import example_serializer
-
     split, number = task
     folder = Path(setup["folder"])
     if not plan_path(folder, split).is_file():
@@ -53,17 +52,21 @@ def make(setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> None
         use_builder(rebuilt(setup, progress))
     builder = _builders[0]
     fingerprint, partition = _plan(plan_path(folder, split))[number]
-    features = builder.info.features
     path, index = part_paths(folder, split, number, fingerprint)
     unfinished = temporary_path(path)
     spill = Spill(open(unfinished, "xb+", buffering=0), kept=True)  # noqa: SIM115
     try:
-        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-        records = Records(serializer, split, False, spill, progress)
         cancel.check()
-        examples = builder._generate_partition(split, partition)
-        fill(records, features, examples, keep_order=False, beside=False)
-        records.finish()
+        examples = guarded(builder._generate_partition(split, partition))
+        fill(
+            spill,
+            builder.info.features,
+            split,
+            examples,
+            keep_order=False,
+            beside=False,
+            progress=progress,
+        )
         unfinished.rename(path)
         spill.save(index, fingerprint)
     finally:

@@ -51,11 +51,17 @@ def install(progress: Progress) -> None:
 
 
 def use_writer(
-    progress: Progress, shards: Any, partitions: Any = None, *, defer_files: bool = False
+    progress: Progress,
+    shards: Any,
+    partitions: Any = None,
+    *,
+    defer_files: bool = False,
+    maker: Any = None,
 ) -> None:
     """Splits are written by our writer; ``partitions`` runs those that fall into parts.
 
-    ``shards`` writes the shards. With ``defer_files`` files of images may be read then.
+    ``shards`` writes the shards. With ``defer_files`` files of images may be read then, and
+    ``maker`` makes records of what is left of their examples.
     """
     from tensorflow_datasets.core import split_builder
 
@@ -66,6 +72,7 @@ def use_writer(
         shards=shards,
         partitions=partitions,
         defer_files=defer_files,
+        maker=maker,
         progress=progress,
     )
 

@@ -1,28 +1,32 @@
 """Which files are read when the records with their content are written for good, and not at once.
 
-They are those that a builder names and, where the spill does not keep up, those that it has read
-itself: to read them again is faster then than to write their content to disk one more time. A file
-qualifies when it has stood unchanged since before the builder began to generate, so that one which
-the builder makes for an example, and takes away after it, is read at once. The first files are
-always read at once, and looked at again. A builder that begins later to take away what it read is
-run once more, and must then find its sources again.
+They are those that a builder names, and those that it has read itself: to read them again is faster
+than to write their content to disk one more time. A file qualifies when it has stood unchanged
+since before the builder began to generate, so that one which the builder makes for an example, and
+takes away after it, is read at once. The first files are always read at once, and looked at again.
+A builder that begins later to take away what it read is run once more, and must then find its
+sources again.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import google_crc32c
+from tensorflow_datasets.core import features as feature_lib
+
 from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes, state_of
 from dsmanager.building.writing.opened import listen
-from dsmanager.building.writing.spill import Spill
 
-__all__ = ["Deferral"]
+__all__ = ["Deferral", "Images"]
 
 _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
@@ -38,21 +42,53 @@ class Deferral:
     A builder that takes away each file once it is used gets all of them read at once.
     """
 
-    def __init__(self, spill: Spill) -> None:
-        self._spill = spill
+    def __init__(self, features: Any) -> None:
+        self._images = Images.of(features)
         self._started_ns = time.time_ns()
         self._old_ns = self._started_ns - _LONGEST_LAG_NS
         self._named, self._read = _Trial(), _Trial()
-        self._unknown = 0
+        self._misses = 0
+        self.is_resolved = False
+        """Whether something stands for a file in the last example."""
         self.opened: deque[str] = deque(maxlen=_REMEMBERED_FILES)
-        """What has been opened for an example; to be cleared after it."""
+        """What has been opened for an example."""
         listen(self.opened)
 
-    def of_path(self, named: Any) -> FileBytes | None:
-        """What stands for a file; None for one that is to be read now, and for what is none.
+    def resolved(self, example: Any) -> Any:
+        """The same example with images in memory, or with what stands for their files.
 
-        Any value will do.
+        A value that no image is made from stays what it is.
         """
+        self.is_resolved = False
+        if self._images is not None:
+            example = self._resolved(example, self._images)
+        if self.opened:
+            self.opened.clear()
+        return example
+
+    def _resolved(self, example: Any, images: Images) -> Any:
+        if type(example) is not dict or example.keys() != images.names:
+            return example
+        found = {}
+        for name in images.own:
+            found[name] = self._image(example[name])
+        for name, inner in images.inner:
+            found[name] = self._resolved(example[name], inner)
+        return example | found
+
+    def _image(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is io.BytesIO or kind is io.BufferedReader:
+            try:
+                value = value.read()
+            except Exception:
+                return value  # the encoder will say it in its way
+        elif kind is not bytes:
+            return self.of_path(value) or value if isinstance(value, (str, os.PathLike)) else value
+        return self.of_content(value) or value
+
+    def of_path(self, named: str | os.PathLike[str]) -> FileBytes | None:
+        """What stands for a file; None for one that is to be read now, and for what is none."""
         if self._named.is_failed:
             return None
         try:
@@ -63,49 +99,53 @@ class Deferral:
         if type(name) is not str or not self._qualifies(status):
             return None
         found = FileBytes(_absolute(name), state_of(status))
-        return found if self._named.admits(found) else None
+        return self._admitted(found, self._named.admits(found))
 
     def of_content(self, content: bytes) -> FileBytes | None:
         """What stands for the file that the builder has ``content`` from, where that can be told.
 
         It is the only one of this length that was opened for the example. That it holds just this
-        the CRC of the record will say when it is written; the first ones are compared at once.
+        the CRC of its content will say when it is read; the first ones are compared at once.
         """
         size_bytes = len(content)
-        if (
-            not self.opened
-            or size_bytes < WORTH_DEFERRING_BYTES
-            or not self._spill.is_behind
-            or self._read.is_failed
-        ):
+        if not self.opened or size_bytes < WORTH_DEFERRING_BYTES or self._read.is_failed:
             return None
-        found = []
+        found = None
         for name in set(self.opened):  # a copy: other threads may open files meanwhile
             try:
                 status = os.stat(name)
             except (OSError, ValueError):
                 continue
             if status.st_size == size_bytes:
-                found.append((name, status))
-        if len(found) != 1 or not self._qualifies(found[0][1]) or not _is_near(found[0][1].st_dev):
-            self._miss()
-            return None
-        file = FileBytes(_absolute(found[0][0]), state_of(found[0][1]))
-        if self._read.admits(file, content):
-            file.content = content
-            return file
-        return None
+                if found is not None:
+                    return self._miss()
+                found = name, status
+        if found is None:
+            return self._miss()
+        name, status = found
+        if not self._qualifies(status) or not _is_near(status.st_dev):
+            return self._miss()
+        crc = google_crc32c.extend(0, content)
+        file = FileBytes(_absolute(name), state_of(status), crc)
+        return self._admitted(file, self._read.admits(file, content))
 
     def close(self) -> None:
         """No content is looked for any more."""
         self.opened.clear()
         listen(None)
 
-    def _miss(self) -> None:
+    def _admitted(self, file: FileBytes, is_admitted: bool) -> FileBytes | None:
+        if not is_admitted:
+            return None
+        self.is_resolved = True
+        return file
+
+    def _miss(self) -> FileBytes | None:
         """A builder that reads other things than whole files is not watched for long."""
-        self._unknown += 1
-        if self._unknown == _TRIAL_FILES and not self._read.files:
+        self._misses += 1
+        if self._misses == _TRIAL_FILES and not self._read.files:
             self.close()
+        return None
 
     def _qualifies(self, status: os.stat_result) -> bool:
         """Of a regular file, worth it, that has not changed since the generator started."""
@@ -115,6 +155,26 @@ class Deferral:
             and stat.S_ISREG(status.st_mode)
             and (changed_ns < self._old_ns or changed_ns < self._started_ns - _lag_ns(changed_ns))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Where the images of an example are: which of its ``names``, and where in those of others."""
+
+    names: frozenset[str]
+    own: tuple[str, ...]
+    inner: tuple[tuple[str, Images], ...]
+
+    @classmethod
+    def of(cls, features: Any) -> Images | None:
+        """None where there are none. Those in sequences are not looked for."""
+        if type(features) is not feature_lib.FeaturesDict:
+            return None
+        items = list(features.items())
+        own = tuple(name for name, each in items if type(each) is feature_lib.Image)
+        inner = [(name, cls.of(each)) for name, each in items]
+        found = tuple((name, each) for name, each in inner if each is not None)
+        return cls(frozenset(features), own, found) if own or found else None
 
 
 class _Trial:

@@ -9,7 +9,6 @@ therefore stay.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from tensorflow_datasets.core import features as feature_lib
 from tensorflow_datasets.core import utils
 
-from dsmanager.building.writing.deferral import Deferral
+from dsmanager.building.writing.file_bytes import FileBytes
 
 __all__ = ["make_encoder"]
 
@@ -26,15 +25,15 @@ _Encode = Callable[[Any], Any]
 _REMEMBERED = 4096
 
 
-def make_encoder(features: Any, deferral: Deferral | None = None) -> _Encode:
+def make_encoder(features: Any) -> _Encode:
     """A function that gives what ``features.encode_example`` gives, and raises what it raises.
 
-    For an image in a file that may be read later, by ``deferral``, it gives a FileBytes.
+    What stands for an image in a file that is read later stays what it is.
     """
     whole: _Encode = features.encode_example
     if type(features) is not feature_lib.FeaturesDict:
         return whole
-    fields = [(name, feature, _encoder(feature, deferral)) for name, feature in features.items()]
+    fields = [(name, feature, _encoder(feature)) for name, feature in features.items()]
     names = {name for name, _, _ in fields}
 
     def encode(example: Any) -> Any:
@@ -51,12 +50,12 @@ def make_encoder(features: Any, deferral: Deferral | None = None) -> _Encode:
     return encode
 
 
-def _encoder(feature: Any, deferral: Deferral | None) -> _Encode:
+def _encoder(feature: Any) -> _Encode:
     kind = type(feature)
     if kind is feature_lib.FeaturesDict:
-        return make_encoder(feature, deferral)
+        return make_encoder(feature)
     if kind is feature_lib.Image:
-        return _image_encoder(feature, deferral)
+        return _image_encoder(feature)
     if kind is feature_lib.ClassLabel:
         return _label_encoder(feature)
     general: _Encode = feature.encode_example
@@ -71,18 +70,16 @@ def _encoder(feature: Any, deferral: Deferral | None) -> _Encode:
     return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)
 
 
-def _image_encoder(feature: Any, deferral: Deferral | None) -> _Encode:
+def _image_encoder(feature: Any) -> _Encode:
     general: _Encode = feature.encode_example
 
     def encode(value: Any) -> Any:
         kind = type(value)
+        if kind is bytes or kind is FileBytes:
+            return value
         if kind is io.BytesIO or kind is io.BufferedReader:
-            value = value.read()
-        elif kind is not bytes:
-            if deferral is not None and isinstance(value, (str, os.PathLike)):
-                return deferral.of_path(value) or general(value)
-            return general(value)
-        return value if deferral is None else deferral.of_content(value) or value
+            return value.read()
+        return general(value)
 
     return encode
 

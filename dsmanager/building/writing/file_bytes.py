@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import google_crc32c
 
 from dsmanager.errors import VerificationError
 
@@ -41,15 +44,20 @@ class ChangedFileError(VerificationError):
 
 
 class FileBytes:
-    """Stands for the bytes of a file; ``len`` is their number."""
+    """Stands for the bytes of a file; ``len`` is their number.
 
-    __slots__ = ("content", "path", "state")
+    ``crc`` is their CRC-32C, where a builder has read them, it seems from this file.
+    """
 
-    def __init__(self, path: str, state: tuple[int, int, int]) -> None:
+    __slots__ = ("crc", "path", "state")
+
+    def __init__(self, path: str, state: tuple[int, int, int], crc: int | None = None) -> None:
         self.path = path
         self.state = state
-        self.content: bytes | None = None
-        """What its builder has read, it seems from this file, as long as that is in memory."""
+        self.crc = crc
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileBytes, (self.path, self.state, self.crc)
 
     def is_unchanged(self) -> bool:
         try:
@@ -69,26 +77,27 @@ class FileBytes:
 
     def read(self) -> bytes:
         """Raises ChangedFileError."""
-        if self.content is not None:
-            return self.content
-        content = bytearray(len(self))
-        self.read_into(memoryview(content))
-        return bytes(content)
+        buffer = bytearray(len(self))
+        self.read_into(memoryview(buffer))
+        content = bytes(buffer)
+        if self.crc not in (None, google_crc32c.extend(0, content)):
+            raise ChangedFileError(self.path)
+        return content
 
     def read_into(self, target: memoryview) -> None:
-        """Fills ``target``, of as many bytes.
+        """Fills ``target``, of as many bytes; their CRC is not looked at.
 
         Raises ChangedFileError, and OSError when memory, descriptors or the disk fail.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                filled = 0
-                while filled < len(target):
-                    got = os.readv(descriptor, [target[filled:]])
-                    if not got:
+                got = os.readv(descriptor, [target])
+                while got < len(target):
+                    more = os.readv(descriptor, [target[got:]])
+                    if not more:
                         raise ChangedFileError(self.path)
-                    filled += got
+                    got += more
                 status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
@@ -107,10 +116,12 @@ def packed(pieces: Iterable[Piece]) -> bytes:
     )
 
 
-def unpacked(content: bytes) -> Iterator[Piece]:
-    """The pieces that :func:`packed` made this from."""
-    for piece in marshal.loads(content):  # noqa: S302 - our own, of this build
-        yield FileBytes(*piece) if type(piece) is tuple else piece
+def unpacked(content: bytes) -> list[Piece]:
+    """The pieces that :func:`packed` made this from. No file of them has a CRC any more."""
+    return [
+        FileBytes(*piece) if type(piece) is tuple else piece
+        for piece in marshal.loads(content)  # noqa: S302 - our own, of this build
+    ]
 
 
 def state_of(status: os.stat_result) -> tuple[int, int, int]:

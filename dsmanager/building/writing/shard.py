@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -74,16 +74,14 @@ def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryv
     if stored_bytes == len(target):
         _read_into(descriptor, offset, target)
         return
-    told = bytearray(stored_bytes)
-    _read_into(descriptor, offset, memoryview(told))
     filled = 0
-    for piece in unpacked(bytes(told)):
-        room = target[filled : filled + len(piece)]
-        if isinstance(piece, FileBytes):
-            piece.read_into(room)
+    for piece in unpacked(os.pread(descriptor, stored_bytes, offset)):
+        end = filled + len(piece)
+        if type(piece) is FileBytes:
+            piece.read_into(target[filled:end])
         else:
-            room[:] = piece
-        filled += len(piece)
+            target[filled:end] = cast(bytes, piece)
+        filled = end
 
 
 def mismatch(descriptor: int, offset: int, stored_bytes: int, length: int) -> VerificationError:

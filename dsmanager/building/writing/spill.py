@@ -22,6 +22,7 @@ import numpy as np
 from dsmanager.building.writing.file_bytes import FileBytes, Piece, Record, packed
 from dsmanager.building.writing.shard import EXTENT, NO_CRC, mismatch, read_record
 from dsmanager.files import reserve, temporary_path, write_pieces
+from dsmanager.records.checksum import joined
 from dsmanager.records.tfrecord import masked, masked_crc32c
 from dsmanager.records.write_behind import WriteBehind
 
@@ -35,7 +36,8 @@ class Spill:
     """One file of records. It is written by a thread of its own, in batches, a few in memory.
 
     Adding is for one thread. After :meth:`finish` any number of threads may read. One that is
-    ``kept`` for another process has a CRC of every record in its index.
+    ``kept`` for another process has in its index the CRC of every record that is all there; of
+    others it is known, in any spill, where all of their content was in memory once.
     """
 
     def __init__(self, file: BinaryIO, *, kept: bool = False) -> None:
@@ -76,18 +78,14 @@ class Spill:
         if self._crcs is None and crc != NO_CRC:
             self._crcs = array("q", [NO_CRC]) * (self.count - 1)
         if self._crcs is not None:
-            self._crcs.append(masked_crc32c(*stored) if self.is_kept else crc)
+            is_all_there = self.is_kept and stored_bytes == length
+            self._crcs.append(masked_crc32c(*stored) if is_all_there else crc)
         self.payload_bytes += length
         stored_bytes += len(key)
         self._end += stored_bytes
         if self._writer is None:
             self._writer = WriteBehind(_Appender(self.descriptor).append)
         self._writer.append((key, *stored), stored_bytes)
-
-    @property
-    def is_behind(self) -> bool:
-        """The disk, or the memory before it, takes records in more slowly than they come."""
-        return self._writer is not None and self._writer.is_behind
 
     def finish(self) -> None:
         """Writes what is left; the spill is complete from here on."""
@@ -138,7 +136,7 @@ class Spill:
         return None
 
     def is_whole(self) -> bool:
-        """Whether every record is what was written, by its checksum; of a ``kept`` one."""
+        """Whether every record is there, and what was written, by its CRC; of a ``kept`` one."""
         assert self._crcs is not None
         offsets, lengths = self.extents()
         for offset, length, crc in zip(offsets.tolist(), lengths.tolist(), self._crcs, strict=True):
@@ -194,21 +192,26 @@ class _Appender:
 def _told(pieces: Sequence[Piece], length: int) -> tuple[Sequence[bytes], int, int]:
     """How a record of ``length`` bytes is put together, in fewer bytes; else the record itself.
 
-    With it the number of those bytes and, where all content is in memory, the CRC that the record
-    has. A file that its builder has read stands for what it got only together with that.
+    With it the number of those bytes and, where that of all content is known, the record's CRC. A
+    file that its builder has read stands for what it got only together with that.
     """
-    crc: int | None = 0
+    crc, is_known = 0, True
     for piece in pieces:
-        content = piece.content if type(piece) is FileBytes else piece
-        if content is None:
-            crc = None
+        if type(piece) is not FileBytes:
+            crc = google_crc32c.extend(crc, piece)
+        elif piece.crc is not None:
+            crc = joined(crc, piece.crc, len(piece))
+        else:
+            is_known = False
             break
-        crc = google_crc32c.extend(crc, content)
-    if crc is None:
-        pieces = [piece.content or piece if type(piece) is FileBytes else piece for piece in pieces]
+    if not is_known:
+        pieces = [
+            piece.read() if type(piece) is FileBytes and piece.crc is not None else piece
+            for piece in pieces
+        ]
     told = packed(pieces)
     if len(told) < length:
-        return (told,), len(told), NO_CRC if crc is None else masked(crc)
+        return (told,), len(told), masked(crc) if is_known else NO_CRC
     stored = [piece.read() if type(piece) is FileBytes else piece for piece in pieces]
     return cast(list[bytes], stored), length, NO_CRC
 

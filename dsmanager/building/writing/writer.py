@@ -1,128 +1,33 @@
 """What takes the place of TFDS's writing of a split: same order, shards and bytes.
 
-Records go to one spill in the order they come; at the end they are copied in the order of TFDS's
-hash of the keys into TFDS's shards. Images that are given as arrays are encoded beside the
-generator; as many of them wait as a bound allows.
+Records go to a spill in the order they come; at the end they are copied in the order of TFDS's
+hash of the keys into TFDS's shards. Images that are in files of their own are read only then
+(``deferral.py``), and what is left of their examples goes to a process beside this one, which
+makes records of it and spills them in its turn (``record_maker.py``).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from tensorflow_datasets.core import hashing
 from tensorflow_datasets.core.utils import shard_utils
 
 from dsmanager.building.forks import guarded
 from dsmanager.building.writing.assembly import ShardWriters
 from dsmanager.building.writing.deferral import Deferral
-from dsmanager.building.writing.encoder import make_encoder
-from dsmanager.building.writing.pending import Pending, encode, owned
-from dsmanager.building.writing.serializer import make_serializer
-from dsmanager.building.writing.spill import PLACE_BYTES, Places, Spill
+from dsmanager.building.writing.record_maker import RecordMaker
+from dsmanager.building.writing.records import fill
+from dsmanager.building.writing.spill import Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
 from dsmanager.progress import Progress
 
-__all__ = ["Records", "fill", "write_examples"]
-
-_INTEGER_OFFSET = 1 << 127  # integer keys may be negative; a place has no sign
-_WAITING_BYTES = 64 << 20
-_WAITING_EXAMPLES = 256
-
-
-class Records:
-    """Turns examples into records of a spill, each with the place that its key decides."""
-
-    def __init__(
-        self,
-        serializer: Any,
-        split: str | bytes,
-        keep_order: bool,
-        spill: Spill,
-        progress: Progress,
-    ) -> None:
-        self._serialize = make_serializer(serializer)
-        self._salted = hashing.Hasher(split)._md5
-        self._keep_order = keep_order
-        self._spill = spill
-        self._progress = progress
-        self._waiting: deque[tuple[int | str | bytes, Any, list[Pending]]] = deque()
-        self._waiting_bytes = 0
-
-    def add(self, key: int | str | bytes, example: Any) -> None:
-        """Takes one encoded example in."""
-        record = self._serialize(example)
-        if self._keep_order:
-            place = (int(key) + _INTEGER_OFFSET).to_bytes(PLACE_BYTES, "big")
-        else:
-            hashed = self._salted.copy()
-            hashed.update(hashing._to_bytes(key))
-            place = hashed.digest()
-        self._spill.add(place, ascii(key).encode(), record)
-        self._progress.add_records(1, record[1])
-
-    def add_later(self, key: int | str | bytes, example: Any, pending: list[Pending]) -> None:
-        """Takes in an encoded example with values that are to come: ``pending``."""
-        self._waiting.append((key, owned(example), pending))
-        self._waiting_bytes += sum(each.size_bytes for each in pending)
-        while self._waiting_bytes > _WAITING_BYTES or len(self._waiting) > _WAITING_EXAMPLES:
-            self._store_first()
-
-    def finish(self) -> None:
-        while self._waiting:
-            self._store_first()
-        self._spill.finish()
-
-    def _store_first(self) -> None:
-        key, example, pending = self._waiting.popleft()
-        self._waiting_bytes -= sum(each.size_bytes for each in pending)
-        self.add(key, example)
-
-
-def fill(
-    records: Records,
-    features: Any,
-    examples: Iterable[Any],
-    *,
-    keep_order: bool,
-    beside: bool,
-    deferral: Deferral | None = None,
-) -> None:
-    """Encodes every example, images ``beside`` the generator or not, and takes it in.
-
-    Files that images are in are read later where ``deferral`` allows it.
-    Raises what TFDS's features refuse, with the key.
-    """
-    from tensorflow_datasets.core import utils
-
-    encoder = make_encoder(features, deferral)
-    opened = None if deferral is None else deferral.opened
-    number = -1
-    for pair in guarded(examples):
-        number += 1
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"a generator yields (key, example), not {type(pair).__name__}")
-        key, example = pair
-        try:
-            if beside:
-                encoded, pending = encode(encoder, example)
-            else:
-                encoded, pending = encoder(example), []
-        except Exception as error:
-            utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
-        place = number if keep_order and not isinstance(key, int) else key
-        if pending:
-            records.add_later(place, encoded, pending)
-        else:
-            records.add(place, encoded)
-        if opened:
-            opened.clear()
-        del pair, example, encoded  # the next one finds their memory free
+__all__ = ["write_examples"]
 
 
 def write_examples(
@@ -135,13 +40,15 @@ def write_examples(
     shards: ShardWriters,
     partitions: Any = None,
     defer_files: bool = False,
+    maker: RecordMaker | None = None,
     progress: Progress,
 ) -> Any:
     """In place of ``SplitBuilder._build_from_generator``: the same, with encoding beside it.
 
     With ``partitions`` a split that falls into parts is made by several processes; the shards are
     written by those of ``shards``. With ``defer_files`` a file that an image is in may be read
-    only then; raises ChangedFileError when it does not hold what the example had from it.
+    only then, and ``maker`` makes the records of such examples; raises ChangedFileError when a file
+    does not hold what its example had from it.
     """
     from tensorflow_datasets.core import split_builder, splits
 
@@ -151,20 +58,29 @@ def write_examples(
     may_be_parted = not disable_shuffling and not self._max_examples_per_split
     spills: Sequence[Spill] = ()
     own = temporary_path(Path(filename_template.data_dir) / "spill")
+    made = temporary_path(own.with_name("made"))
     try:
         if may_be_parted and _is_parted(generator, partitions):
             spills = partitions.spills(generator)
         else:
             spills = [Spill(open(own, "xb+", buffering=0))]  # noqa: SIM115
-            _fill(
-                spills[0],
-                self._features,
-                split_name,
-                islice(generator, self._max_examples_per_split),
-                keep_order=disable_shuffling,
-                defer_files=defer_files,
-                progress=progress,
-            )
+            examples = guarded(islice(generator, self._max_examples_per_split))
+            if maker is not None:
+                maker.begin(split_name, disable_shuffling, made)
+            if defer_files:
+                examples = _left(examples, self._features, disable_shuffling, maker)
+            with closing(examples):
+                fill(
+                    spills[0],
+                    self._features,
+                    split_name,
+                    examples,
+                    keep_order=disable_shuffling,
+                    beside=True,
+                    progress=progress,
+                )
+            if maker is not None:
+                spills = [*spills, maker.finish()]
         places = Places(spills)
         shard_lengths = shards.write(
             places,
@@ -174,6 +90,7 @@ def write_examples(
         )
     finally:
         own.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
         Thread(target=_close, args=(spills,)).start()
     info = splits.SplitInfo(
         name=split_name,
@@ -196,25 +113,19 @@ def _close(spills: Iterable[Spill]) -> None:
         spill.close()
 
 
-def _fill(
-    spill: Spill,
-    features: Any,
-    split: str,
-    examples: Iterable[Any],
-    *,
-    keep_order: bool,
-    defer_files: bool,
-    progress: Progress,
-) -> None:
-    """Puts the examples of a whole split into ``spill``."""
-    from tensorflow_datasets.core import example_serializer
-
-    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-    records = Records(serializer, split, keep_order, spill, progress)
-    deferral = Deferral(spill) if defer_files else None
-    try:
-        fill(records, features, examples, keep_order=keep_order, beside=True, deferral=deferral)
-    finally:
-        if deferral is not None:
-            deferral.close()
-    records.finish()
+def _left(
+    examples: Iterable[Any], features: Any, keep_order: bool, maker: RecordMaker | None
+) -> Generator[Any]:
+    """The examples, with what is read later in its place, without those that ``maker`` takes."""
+    with closing(Deferral(features)) as deferral:
+        for number, pair in enumerate(examples):
+            if type(pair) is not tuple or len(pair) != 2:
+                yield pair
+                continue
+            key, example = pair
+            if keep_order and not isinstance(key, int):
+                key = number  # among all of them
+            example = deferral.resolved(example)
+            if maker is None or not deferral.is_resolved or not maker.takes(key, example):
+                yield key, example
+            del pair, example  # the next one finds their memory free

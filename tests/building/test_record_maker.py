@@ -1,0 +1,217 @@
+"""Records that are made in a process beside the generator: the same as here, and as safe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.errors import DsmanagerError
+
+Write = Callable[..., Path]
+COUNT = 300
+TOP = """
+import os, pathlib, signal
+SOURCES = pathlib.Path({sources!r})
+
+def image(n):
+    return (SOURCES / f'{{n % 100:02}}').read_bytes()
+
+def maker():
+    '''The process that makes records: of all that were forked the last one.'''
+    me = str(os.getpid())
+    with open(f'/proc/self/task/{{me}}/children') as file:
+        return int(file.read().split()[-1])
+"""
+FEATURES = {
+    "plain": "'label': tfds.features.ClassLabel(names=['no', 'yes'])",
+    "text": "'text': tfds.features.Text()",
+    "list": "'list': tfds.features.Sequence(np.int64)",
+    "array": "'array': tfds.features.Tensor(shape=(3,), dtype=np.float32)",
+    "scalar": "'scalar': np.float32",
+    "boxes": "'boxes': tfds.features.Sequence({'box': tfds.features.BBoxFeature(), 'n': np.int64})",
+    "nested": "'nested': {'image': tfds.features.Image(), 'n': np.int64}",
+}
+VALUES = {
+    "plain": "'label': 'yes' if n % 2 else 0",
+    "text": "'text': 'x' * (20_000 if n % 50 == 49 else n)",
+    "list": "'list': listed",
+    "array": "'array': array",
+    "scalar": "'scalar': np.float32(n)",
+    "boxes": "'boxes': [{'box': tfds.features.BBox(0.0, 0.5, n / 400, 1.0), 'n': n}] * (n % 3)",
+    "nested": "'nested': {'image': image(n + 1), 'n': n}",
+}
+
+pytestmark = pytest.mark.usefixtures("no_tensorflow")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Files of 20 KB, old enough to be trusted when a builder has been started."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for number in range(100):
+        (folder / f"{number:02}").write_bytes(bytes([number]) * (20_000 + number))
+    return folder
+
+
+@pytest.fixture
+def write(write_builder: Write, sources: Path) -> Write:
+    def write(
+        body: str, *, name: str = "sample", features: str = "'n': np.int64", **more: Any
+    ) -> Path:
+        return write_builder(
+            name=name,
+            top=TOP.format(sources=str(sources)),
+            features=f"{{'image': tfds.features.Image(), {features}}}",
+            body=body,
+            **more,
+        )
+
+    return write
+
+
+def _sha256(tree: Path) -> dict[str, str]:
+    shards = sorted(tree.glob("*-0*"))
+    assert shards
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+
+
+EACH = "for n in range(300):\n    yield n, {'image': image(n), 'n': n}\n"
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+def test_values_of_every_kind_give_the_same_records_as_in_one_process(
+    bench: Any, write: Write, kind: str
+) -> None:
+    """The builder uses its lists and arrays again for each example."""
+    body = f"""
+    listed, array = [], np.zeros(3, np.float32)
+    for n in range({COUNT}):
+        listed.append(n)
+        del listed[:-4]
+        array += n
+        yield f'key {{n}}', {{'image': image(n), {VALUES[kind]}}}
+    """
+    builder = write(body, features=FEATURES[kind])
+    alone = _sha256(bench.build(builder, workers=1, verify=False))
+    assert _sha256(bench.build(builder, workers=2, verify=False)) == alone
+    assert bench.leftovers == []
+
+
+def test_it_makes_the_records_of_all_but_the_first(bench: Any, write: Write) -> None:
+    body = (
+        EACH
+        + """
+import gc
+from dsmanager.building.writing.spill import Spill
+print('here', [each.count for each in gc.get_objects() if type(each) is Spill])
+"""
+    )
+    bench.build(write(body), workers=2, verify=False)
+    assert "here [64]" in bench.log_path.read_text()
+    progress = bench.progress.snapshot()
+    assert progress.items_done == COUNT
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_several_splits_in_the_order_of_their_examples(
+    bench: Any, write: Write, file_format: str
+) -> None:
+    splits = "{name: self._generate_examples(name) for name in ('train', 'test', 'more')}"
+    ordered = (
+        "def __init__(self, **kwargs):\n    super().__init__(**kwargs)\n"
+        "    self.info._disable_shuffling = True\n"
+    )
+    body = "for n in range(300):\n    yield f'k{n}', {'image': image(n), 'n': n}\n"
+    builders = [
+        write(body, splits=splits),
+        write(body, name="ordered", splits=splits, extra=ordered),
+    ]
+    for builder in builders:
+        one, two = (
+            _sha256(bench.build(builder, workers=workers, verify=False, file_format=file_format))
+            for workers in (1, 2)
+        )
+        assert len(one) == 3
+        assert one == two
+
+
+def test_the_first_examples_only(bench: Any, write: Write) -> None:
+    one, two = (
+        _sha256(bench.build(write(EACH), workers=workers, verify=False, max_examples=150))
+        for workers in (1, 2)
+    )
+    assert one == two
+
+
+def test_a_key_that_comes_here_and_there_is_told(bench: Any, write: Write) -> None:
+    body = EACH + "yield 5, {'image': image(200), 'n': 200}\n"
+    with pytest.raises(DsmanagerError, match=r"duplicate key 5: two examples have it"):
+        bench.build(write(body), workers=2, verify=False)
+    assert bench.leftovers == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_cannot_be_encoded_is_told_as_in_one_process(
+    bench: Any, write: Write, workers: int
+) -> None:
+    """The generator would go on for ever."""
+    body = """
+    import itertools
+    for n in itertools.count():
+        yield n, {'image': image(n), 'label': 2 if n == 200 else 1}
+    """
+    expected = r"the builder failed: ValueError: Failed to encode the example 200: .*label"
+    with pytest.raises(DsmanagerError, match=expected) as caught:
+        bench.build(write(body, features=FEATURES["plain"]), workers=workers, verify=False)
+    assert str(bench.log_path) in (caught.value.hint or "")
+    assert "Traceback" in bench.log_path.read_text()
+    assert bench.leftovers == []
+
+
+@pytest.mark.parametrize("at", [100, COUNT - 1])
+def test_a_killed_process_ends_the_build(bench: Any, write: Write, at: int) -> None:
+    body = f"""
+    for n in range({COUNT}):
+        if n == {at}:
+            os.kill(maker(), signal.SIGKILL)
+        yield n, {{'image': image(n), 'n': n}}
+    """
+    with pytest.raises(DsmanagerError, match="a helper process was killed by SIGKILL"):
+        bench.build(write(body), workers=2, verify=False)
+    assert bench.leftovers == []
+
+
+def test_a_generator_that_fails_is_told(bench: Any, write: Write) -> None:
+    with pytest.raises(DsmanagerError, match="OSError: disk gone"):
+        bench.build(write(EACH + "raise OSError('disk gone')\n"), workers=2, verify=False)
+    assert bench.leftovers == []
+
+
+def test_a_fork_of_the_builder_sends_nothing(bench: Any, write: Write) -> None:
+    body = EACH.replace("    yield", "    if n in (100, 200):\n        os.fork()\n    yield")
+    one, two = (_sha256(bench.build(write(each), workers=2, verify=False)) for each in (EACH, body))
+    assert one == two
+    assert bench.log_path.read_text().count("came back from it, and was ended") == 2
+
+
+def test_a_file_that_has_to_be_read_there_and_has_changed_has_all_made_once_more(
+    bench: Any, write: Write, sources: Path
+) -> None:
+    """Beside one that is named, content that was read is looked up at once."""
+    body = """
+    for n in range(300):
+        content = image(n)
+        if n == 250:
+            content = content[::-1][1:] + b'!'
+        yield n, {'image': content, 'nested': {'image': SOURCES / '01', 'n': n}}
+    """
+    tree = bench.build(write(body, features=FEATURES["nested"]), workers=2, verify=False)
+    assert f"{sources / '50'} does not hold what" in bench.log_path.read_text()
+    assert _sha256(tree) == _sha256(
+        bench.build(write(body, features=FEATURES["nested"]), workers=1, verify=False)
+    )
