@@ -73,7 +73,7 @@ class _Verbs(TyperGroup):
 
 
 def _command(verb: str) -> click.Command:
-    own = typer.Typer(rich_markup_mode=None, add_completion=False)
+    own = typer.Typer(rich_markup_mode=None, suggest_commands=False, add_completion=False)
     import_module(f"dsmanager.cli.verbs.{verb}").register(own)
     made = typer.main.get_command(own)
     return made.commands[verb] if isinstance(made, click.Group) else made
@@ -83,6 +83,7 @@ app = typer.Typer(
     name="dsmanager",
     cls=_Verbs,
     rich_markup_mode=None,
+    suggest_commands=False,  # click does
     no_args_is_help=False,
     add_completion=True,
     pretty_exceptions_enable=False,

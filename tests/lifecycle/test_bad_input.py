@@ -29,6 +29,15 @@ def test_an_unknown_ref_is_told_near_names(built_machine):
     assert "several" in _one_line(built_machine.run("info", "severl", code=6))
 
 
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [(["biuld"], "build"), (["remote", "serv"], "serve"), (["manifest", "shwo"], "show")],
+)
+def test_an_unknown_command_is_told_near_ones_once(machine, command, near):
+    line = _one_line(machine.run(*command, code=2))
+    assert line.endswith(f"No such command '{command[-1]}'. Did you mean '{near}'?")
+
+
 @pytest.mark.parametrize("text", ["", "a b", "../etc", "a/../b", "a:b", "a:1.0", "/a", "a::1.0.0"])
 def test_what_is_no_ref_is_a_usage_error(machine, text):
     assert "is not a ref" in _one_line(machine.run("package", text, code=2))
