@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dsmanager.errors import DsmanagerError
+from dsmanager.records.example import parse_example
+from dsmanager.records.tfrecord import read_records
 
 Write = Callable[..., Path]
 COUNT = 300
@@ -61,11 +63,10 @@ def sources(tmp_path: Path) -> Path:
 @pytest.fixture
 def write(write_builder: Write, sources: Path) -> Write:
     def write(
-        body: str, *, name: str = "sample", features: str = "'n': np.int64", **more: Any
+        body: str, *, features: str = "'n': np.int64", more_top: str = "", **more: Any
     ) -> Path:
         return write_builder(
-            name=name,
-            top=TOP.format(sources=str(sources)),
+            top=TOP.format(sources=str(sources)) + more_top,
             features=f"{{'image': tfds.features.Image(), {features}}}",
             body=body,
             **more,
@@ -78,6 +79,11 @@ def _sha256(tree: Path) -> dict[str, str]:
     shards = sorted(tree.glob("*-0*"))
     assert shards
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+
+
+def _examples(tree: Path) -> list[Mapping[str, Any]]:
+    shards = sorted(tree.glob("*.tfrecord-*"))
+    return [parse_example(record) for shard in shards for record in read_records(shard)]
 
 
 EACH = "for n in range(300):\n    yield n, {'image': image(n), 'n': n}\n"
@@ -118,26 +124,178 @@ print('here', [each.count for each in gc.get_objects() if type(each) is Spill])
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
-def test_several_splits_in_the_order_of_their_examples(
-    bench: Any, write: Write, file_format: str
-) -> None:
+def test_several_splits(bench: Any, write: Write, file_format: str) -> None:
     splits = "{name: self._generate_examples(name) for name in ('train', 'test', 'more')}"
-    ordered = (
-        "def __init__(self, **kwargs):\n    super().__init__(**kwargs)\n"
-        "    self.info._disable_shuffling = True\n"
-    )
-    body = "for n in range(300):\n    yield f'k{n}', {'image': image(n), 'n': n}\n"
-    builders = [
-        write(body, splits=splits),
-        write(body, name="ordered", splits=splits, extra=ordered),
-    ]
-    for builder in builders:
-        one, two = (
-            _sha256(bench.build(builder, workers=workers, verify=False, file_format=file_format))
-            for workers in (1, 2)
+    one, two = (
+        _sha256(
+            bench.build(
+                write(EACH, splits=splits), workers=workers, verify=False, file_format=file_format
+            )
         )
-        assert len(one) == 3
-        assert one == two
+        for workers in (1, 2)
+    )
+    assert len(one) == 3
+    assert one == two
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_examples_that_stay_in_their_order(bench: Any, write: Write, workers: int) -> None:
+    """Whether their keys are numbers or not, and in whichever way they are given."""
+    body = """
+    for n in range(300):
+        example = {'image': image(n), 'n': n}
+        yield (f'key {n}', example) if n % 3 else [f'key {n}', example]
+    """
+    builder = write(body)
+    file = next(builder.glob("*.py"))
+    told = 'description="A sample."'
+    assert told in file.read_text()
+    file.write_text(file.read_text().replace(told, f"{told}, disable_shuffling=True"))
+    tree = bench.build(builder, workers=workers, verify=False)
+    assert [example["n"] for example in _examples(tree)] == [[n] for n in range(COUNT)]
+
+
+SMALL = """
+mask = SOURCES / 'mask'
+for n in range(300):
+    mask.write_bytes(b'%d' % n)
+    yield n, {'image': image(n), MASK}
+    mask.unlink()
+"""
+MASKS = {
+    "'mask': str(mask)": "'mask': tfds.features.Image()",
+    "'masks': [str(mask)] * 2": "'masks': tfds.features.Sequence(tfds.features.Image())",
+    "'nested': {'mask': mask}": "'nested': {'mask': tfds.features.Image()}",
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_small_files_are_read_when_they_are_named(bench: Any, write: Write, mask: str) -> None:
+    """The builder writes another one, to the same name, for each example."""
+    tree = bench.build(write(SMALL.replace("MASK", mask), features=MASKS[mask]), verify=False)
+    found = [
+        value
+        for example in _examples(tree)
+        for name, values in example.items()
+        for value in values
+        if "mask" in name
+    ]
+    each = 2 if "*" in mask else 1
+    assert sorted(found) == sorted([b"%d" % n for n in range(COUNT)] * each)
+
+
+def test_paths_are_of_the_folder_that_the_builder_is_in(
+    bench: Any, write: Write, sources: Path
+) -> None:
+    (sources / "small").write_bytes(b"abc")
+    body = """
+    os.chdir(SOURCES)
+    for n in range(300):
+        yield n, {'image': f'{n % 100:02}', 'mask': 'small'}
+    """
+    features = "'mask': tfds.features.Image()"
+    one, two = (
+        _sha256(bench.build(write(body, features=features), workers=workers, verify=False))
+        for workers in (1, 2)
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize("label", ["num_classes=3", ""])
+def test_names_of_labels_that_are_known_late(bench: Any, write: Write, label: str) -> None:
+    body = """
+    self.info.features['label'].names = ['2', '0', '1']
+    for n in range(300):
+        yield n, {'image': image(n), 'label': str(n % 3), 'n': n}
+    """
+    features = f"'label': tfds.features.ClassLabel({label}), 'n': np.int64"
+    tree = bench.build(write(body, features=features), verify=False)
+    for example in _examples(tree):
+        assert example["label"] == [(example["n"][0] + 1) % 3]
+
+
+@pytest.mark.parametrize("place", ["splits", "generator"])
+def test_a_builder_that_builds_another_one(bench: Any, write: Write, place: str) -> None:
+    top = """
+def inner():
+    class Inner(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name, url_infos = 'inner', {}
+        pkg_dir_path = SOURCES
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            label = tfds.features.ClassLabel(names=['x', 'a', 'b'])
+            features = {'image': tfds.features.Image(), 'label': label}
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {'train': self._generate_examples()}
+
+        def _generate_examples(self):
+            for n in range(300):
+                yield n, {'image': image(n), 'label': 'ab'[n % 2]}
+
+    return Inner
+
+def built():
+    import tempfile
+    from dsmanager.records.example import parse_example
+    from dsmanager.records.tfrecord import read_records
+    with tempfile.TemporaryDirectory() as folder:
+        builder = inner()(data_dir=folder)
+        builder.download_and_prepare()
+        return sum(
+            parse_example(record)['label'][0]
+            for path in pathlib.Path(builder.data_dir).glob('*.tfrecord-*')
+            for record in read_records(path))
+"""
+    body = """
+    for n in range(300):
+        yield n, {'image': image(n), 'n': n}
+        if n == 200:
+            yield 300, {'image': image(300), 'n': SUM}
+    """
+    sums = {"splits": "dl_manager", "generator": "built()"}[place]
+    splits = "{'train': self._generate_examples(built())}"
+    tree = bench.build(
+        write(body.replace("SUM", sums), splits=splits, more_top=top), workers=2, verify=False
+    )
+    assert [450] in [example["n"] for example in _examples(tree)]
+    assert len(_examples(tree)) == COUNT + 1
+
+
+def test_the_example_before_is_gone_when_the_next_one_is_made(bench: Any, write: Write) -> None:
+    body = """
+    import weakref
+    class Content(np.ndarray):
+        pass
+    def made(n):
+        array = np.zeros((50, 50, 3), np.uint8).view(Content)
+        return weakref.ref(array), (n, {'image': array.view(np.ndarray), 'n': n})
+    last = None
+    for n in range(5):
+        if last is not None:
+            print('still there:', last() is not None)
+        last, pair = made(n)
+        yield pair
+        del pair
+    """
+    bench.build(write(body), workers=2, verify=False)
+    assert bench.log_path.read_text().count("still there: False") == 4
+
+
+def test_what_no_record_can_be_made_of_there_is_told(bench: Any, write: Write) -> None:
+    """The generator would go on for ever, and has its process ended by a broken pipe."""
+    body = """
+    import itertools
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for n in itertools.count():
+        yield n + 0.5 if n == 200 else n, {'image': image(n), 'n': n}
+    """
+    with pytest.raises(DsmanagerError, match=r"the builder failed: .*Invalid key type: 200\.5"):
+        bench.build(write(body), workers=2, verify=False)
+    assert bench.leftovers == []
 
 
 def test_the_first_examples_only(bench: Any, write: Write) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager.building.forks import guarded
-from dsmanager.building.writing.records import fill
+from dsmanager.building.writing.filling import fill
 from dsmanager.building.writing.spill import Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path

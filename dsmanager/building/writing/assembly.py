@@ -43,7 +43,7 @@ class ShardWriters:
     def __init__(self, *, workers: int, progress: Progress) -> None:
         self._progress = progress
         self._cancel = CancelToken()  # never set: whoever cancels a build ends its processes
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._crew: Crew | None = None
         self._threads = min(workers, _THREADS)
         if workers > 1 and can_fork():
@@ -73,7 +73,7 @@ class ShardWriters:
         ChangedFileError.
         """
         _require_distinct(places, template.split)
-        self._require_same(places, template.split)
+        self._require_same(places, template.dataset_name, template.split)
         size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
         require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
         count = shard_config.get_number_shards(places.payload_bytes, places.count)
@@ -94,9 +94,9 @@ class ShardWriters:
                 example_writer.write(path, _numbered(places, each, self._progress))
         return [stop - start for start, stop in bounds]
 
-    def _require_same(self, places: Places, split: str) -> None:
+    def _require_same(self, places: Places, dataset: str, split: str) -> None:
         """A second attempt has as many examples as the first had."""
-        count = self._counts.setdefault(split, places.count)
+        count = self._counts.setdefault((dataset, split), places.count)
         if count != places.count:
             raise DsmanagerError(
                 f"split {split}: {count:,} examples at first, and {places.count:,} when they were "

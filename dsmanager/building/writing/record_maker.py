@@ -1,15 +1,15 @@
 """A process beside the generator that makes records of examples whose images are in files.
 
-Without the content of its images an example is small: it is sent over, and encoded, serialized and
+Without the content of its images an encoded example is small: it is sent over, and serialized and
 spilled there while the generator goes on. The generator's process, which has hundreds of kilobytes
 an example go through the processor's caches, takes several times as long for the same.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
+import socket
 import threading
 import time
 import traceback
@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tensorflow_datasets.core import features as feature_lib
 
 from dsmanager.building.writing.deferral import Images
 from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes
-from dsmanager.building.writing.records import fill
+from dsmanager.building.writing.records import Records
 from dsmanager.building.writing.spill import Spill
-from dsmanager.files import write_pieces
 from dsmanager.parallel.failures import described, raised
 from dsmanager.parallel.helper import Helper, can_fork, start_forked
 from dsmanager.progress import CancelToken, Progress
@@ -39,13 +37,11 @@ _BATCH_EXAMPLES = 64
 _LONGEST_WAIT_S = 0.2
 _MOST_BYTES = 16 << 10
 """Larger values cost more to send over than is saved."""
-_PIPE_BYTES = 1 << 20
+_MOST_ITEMS = 256
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
-_FIXED = frozenset((FileBytes, str, int, float, bool, bytes, type(None), feature_lib.BBox))
-"""Types of values that nobody changes any more, and that are the same in another process."""
-
-_features: list[Any] = []
-"""Of the builder; a fork has them at once."""
+_FIXED = frozenset((FileBytes, str, int, float, bool, bytes, type(None)))
+"""Types of values that nobody changes any more."""
+_WITHOUT_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a builder may have SIGPIPE end the process
 
 
 @contextmanager
@@ -59,7 +55,7 @@ def record_maker(
     maker = None
     if workers > 1 and Images.of(features) is not None and can_fork():
         with suppress(OSError):  # no room for another process
-            maker = RecordMaker(features, progress)
+            maker = RecordMaker(progress)
     try:
         yield maker
     finally:
@@ -70,22 +66,20 @@ def record_maker(
 class RecordMaker:
     """The process, as whoever has the examples sees it. To be closed.
 
-    For each split :meth:`begin`, then :meth:`takes` for each example, then :meth:`finish`. What the
-    process makes it counts on ``progress``. When it fails, one of the two latter raises its error.
+    For each split :meth:`begins`, then :meth:`takes` for each example, then :meth:`finish`. What
+    the process makes it counts on ``progress``. When it fails, one of the two latter raises its
+    error.
     """
 
-    def __init__(self, features: Any, progress: Progress) -> None:
-        _features[:] = [features]
-        receiving, self._sending = os.pipe()
+    def __init__(self, progress: Progress) -> None:
+        self._sending, receiving = socket.socketpair()
         try:
-            with suppress(OSError):
-                fcntl.fcntl(self._sending, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._helper = Helper(CALL, receiving, progress, start_forked)
+            self._helper = Helper(CALL, receiving.fileno(), progress, start_forked)
         except BaseException:
-            os.close(self._sending)
+            self._sending.close()
             raise
         finally:
-            os.close(receiving)  # it alone has that end: when it has died, sending fails
+            receiving.close()  # it alone has that end: when it has died, sending fails
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._spill = Path()
@@ -93,16 +87,27 @@ class RecordMaker:
         """Examples, and pickles of those that the builder may still change."""
         self._due_s = 0.0
 
-    def begin(self, split: str, keep_order: bool, spill: Path) -> None:
-        """Records of this split come, and go to the new file ``spill``."""
+    def begins(self, specs: Any, split: str, keep_order: bool, spill: Path) -> bool:
+        """From now on it takes examples of this split, whose records go to the new file ``spill``.
+
+        ``specs`` are of :class:`Records`. False when it has one that is not finished, and for specs
+        that cannot be sent.
+        """
+        if self._thread is not None:
+            return False
+        try:
+            sent = pickle.dumps(specs, _PROTOCOL)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return False
         self._spill = spill
-        self._thread = threading.Thread(
-            target=self._run, args=([split, keep_order, os.fspath(spill)],), name="record-maker"
-        )
+        task = [split, keep_order, os.fspath(spill)]
+        self._thread = threading.Thread(target=self._run, args=(task,), name="record-maker")
         self._thread.start()
+        self._send(sent)
+        return True
 
     def takes(self, key: Any, example: Any) -> bool:
-        """Takes an example over; False for one with large values, or others than plain ones."""
+        """Takes an encoded example over; False for one with large values, or unusual ones."""
         is_fixed = True
         for value in (key, *example.values()):
             kind = type(value)
@@ -117,16 +122,17 @@ class RecordMaker:
                 return False
         self._waiting.append(pair)
         if len(self._waiting) == _BATCH_EXAMPLES or time.monotonic() > self._due_s:
-            self._send()
+            self._send_batch()
         return True
 
     def finish(self) -> Spill:
         """All examples of the split are there. Returns their records."""
         assert self._thread is not None
         if self._waiting:
-            self._send()
-        self._send()  # an empty batch: the last one
+            self._send_batch()
+        self._send_batch()  # an empty one: the last
         self._thread.join()
+        self._thread = None
         if self._error is not None:
             raise self._error
         spill = Spill.opened(self._spill, _index(self._spill), "")
@@ -139,14 +145,17 @@ class RecordMaker:
         if self._thread is not None:
             self._thread.join()
         self._helper.close()
-        os.close(self._sending)
+        self._sending.close()
 
-    def _send(self) -> None:
+    def _send_batch(self) -> None:
         batch, self._waiting = self._waiting, []
         self._due_s = time.monotonic() + _LONGEST_WAIT_S
+        self._send(pickle.dumps(batch, _PROTOCOL))
+
+    def _send(self, content: bytes) -> None:
         try:
-            write_pieces(self._sending, [pickle.dumps(batch, _PROTOCOL)])
-        except BrokenPipeError as error:
+            self._sending.sendall(content, _WITHOUT_SIGNAL)
+        except (BrokenPipeError, ConnectionResetError) as error:
             assert self._thread is not None
             self._thread.join()  # it knows why
             raise self._error or error from None
@@ -162,23 +171,20 @@ class RecordMaker:
 def make_records(setup: Any, task: Any, progress: Progress, _: CancelToken) -> str | None:
     """What the process does for one split: ``[split, keep_order, spill]``.
 
-    ``setup`` is the descriptor that examples come from. The spill is saved, with its index. Returns
-    the path of a file that had to be read and has changed.
+    ``setup`` is the descriptor that specs and then examples come from. The spill is saved, with its
+    index. Returns the path of a file that had to be read and has changed.
     """
     split, keep_order, path = task
     stream = _stream(setup)
     try:
         with open(path, "xb+", buffering=0) as file:
             spill = Spill(file, kept=True)
-            fill(
-                spill,
-                _features[0],
-                split,
-                _received(stream),
-                keep_order=keep_order,
-                beside=False,
-                progress=progress,
-            )
+            specs = pickle.load(stream)  # noqa: S301 - from the process that this is a fork of
+            records = Records(specs, split, keep_order, spill, progress)
+            while batch := pickle.load(stream):  # noqa: S301
+                for pair in batch:
+                    records.add(*(pickle.loads(pair) if type(pair) is bytes else pair))  # noqa: S301
+            records.finish()
             spill.save(_index(Path(path)), "")
     except Exception as error:
         stream.close()  # who sends will notice
@@ -195,25 +201,19 @@ def _stream(descriptor: int) -> BinaryIO:
     return open(descriptor, "rb")
 
 
-def _received(stream: BinaryIO) -> Iterator[Any]:
-    while batch := pickle.load(stream):  # noqa: S301 - from the process that this is a fork of
-        for pair in batch:
-            yield pickle.loads(pair) if type(pair) is bytes else pair  # noqa: S301
-
-
 def _index(spill: Path) -> Path:
     return spill.with_name(f"{spill.name}.index")
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a copy of it, which is not large, is the same to every encoder."""
+    """Whether it can be sent, and is not large."""
     kind = type(value)
     if kind is str or kind is bytes:
         return len(value) <= _MOST_BYTES
     if kind is dict:
-        return all(map(_is_plain, value.values()))
-    if kind is list or kind is tuple:
-        return all(map(_is_plain, value))
+        return all(type(key) is str and _is_plain(inner) for key, inner in value.items())
+    if kind is list:
+        return len(value) <= _MOST_ITEMS and all(map(_is_plain, value))
     if kind is np.ndarray:
         return bool(value.dtype.kind in "biuf") and value.nbytes <= _MOST_BYTES
-    return kind in _FIXED or isinstance(value, np.generic)
+    return kind in _FIXED or (isinstance(value, np.generic) and kind.__module__ == "numpy")

@@ -1,84 +1,40 @@
-"""Examples on their way into a spill: encoded, serialized, each with the place of its key.
-
-Images that are given as arrays are encoded beside the generator; as many of them wait as a bound
-allows.
-"""
+"""Encoded examples as records of a spill. Of those whose images are still being made some wait."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
-from tensorflow_datasets.core import hashing
+from tensorflow_datasets.core import example_serializer, hashing
 
-from dsmanager.building.writing.encoder import make_encoder
-from dsmanager.building.writing.pending import Pending, encode, owned
+from dsmanager.building.writing.pending import Pending, owned
 from dsmanager.building.writing.serializer import make_serializer
 from dsmanager.building.writing.spill import PLACE_BYTES, Spill
 from dsmanager.progress import Progress
 
-__all__ = ["fill"]
+__all__ = ["Records"]
 
 _INTEGER_OFFSET = 1 << 127  # integer keys may be negative; a place has no sign
 _WAITING_BYTES = 64 << 20
 _WAITING_EXAMPLES = 256
 
 
-def fill(
-    spill: Spill,
-    features: Any,
-    split: str,
-    examples: Iterable[Any],
-    *,
-    keep_order: bool,
-    beside: bool,
-    progress: Progress,
-) -> None:
-    """Puts examples of a split into ``spill``, and finishes it; ``beside``: threads encode images.
+class Records:
+    """Turns encoded examples into records of a spill, each with the place that its key decides.
 
-    With ``keep_order`` the place of a record is its key, where that is a number, or else how many
-    came before. Raises what TFDS's features refuse, with the key.
+    ``specs`` are what TFDS's serializer is made from: ``features.get_serialized_info()``. With
+    ``keep_order`` keys are numbers, and the places.
     """
-    from tensorflow_datasets.core import example_serializer, utils
-
-    encoder = make_encoder(features)
-    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-    records = _Records(serializer, split, keep_order, spill, progress)
-    number = -1
-    for pair in examples:
-        number += 1
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"a generator yields (key, example), not {type(pair).__name__}")
-        key, example = pair
-        try:
-            if beside:
-                encoded, pending = encode(encoder, example)
-            else:
-                encoded, pending = encoder(example), []
-        except Exception as error:
-            utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
-        place = number if keep_order and not isinstance(key, int) else key
-        if pending:
-            records.add_later(place, encoded, pending)
-        else:
-            records.add(place, encoded)
-        del pair, example, encoded  # the next one finds their memory free
-    records.finish()
-
-
-class _Records:
-    """Turns examples into records of a spill, each with the place that its key decides."""
 
     def __init__(
         self,
-        serializer: Any,
+        specs: Any,
         split: str | bytes,
         keep_order: bool,
         spill: Spill,
         progress: Progress,
     ) -> None:
-        self._serialize = make_serializer(serializer)
+        self._serialize = make_serializer(example_serializer.ExampleSerializer(specs))
         self._salted = hashing.Hasher(split)._md5
         self._keep_order = keep_order
         self._spill = spill

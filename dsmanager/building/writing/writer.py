@@ -3,13 +3,14 @@
 Records go to a spill in the order they come; at the end they are copied in the order of TFDS's
 hash of the keys into TFDS's shards. Images that are in files of their own are read only then
 (``deferral.py``), and what is left of their examples goes to a process beside this one, which
-makes records of it and spills them in its turn (``record_maker.py``).
+makes records of it and spills them in its turn (``record_maker.py``). A builder that builds another
+one while it generates does without for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
+from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -20,8 +21,8 @@ from tensorflow_datasets.core.utils import shard_utils
 from dsmanager.building.forks import guarded
 from dsmanager.building.writing.assembly import ShardWriters
 from dsmanager.building.writing.deferral import Deferral
+from dsmanager.building.writing.filling import fill
 from dsmanager.building.writing.record_maker import RecordMaker
-from dsmanager.building.writing.records import fill
 from dsmanager.building.writing.spill import Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.files import temporary_path
@@ -64,19 +65,20 @@ def write_examples(
             spills = partitions.spills(generator)
         else:
             spills = [Spill(open(own, "xb+", buffering=0))]  # noqa: SIM115
-            examples = guarded(islice(generator, self._max_examples_per_split))
-            if maker is not None:
-                maker.begin(split_name, disable_shuffling, made)
-            if defer_files:
-                examples = _left(examples, self._features, disable_shuffling, maker)
-            with closing(examples):
+            if maker is not None and not maker.begins(
+                self._features.get_serialized_info(), split_name, disable_shuffling, made
+            ):
+                maker = None
+            with closing(Deferral(self._features)) if defer_files else nullcontext() as deferral:
                 fill(
                     spills[0],
                     self._features,
                     split_name,
-                    examples,
+                    guarded(islice(generator, self._max_examples_per_split)),
                     keep_order=disable_shuffling,
                     beside=True,
+                    deferral=deferral,
+                    maker=maker,
                     progress=progress,
                 )
             if maker is not None:
@@ -111,21 +113,3 @@ def _close(spills: Iterable[Spill]) -> None:
     """The system takes a while to free a large file: nobody waits for it."""
     for spill in spills:
         spill.close()
-
-
-def _left(
-    examples: Iterable[Any], features: Any, keep_order: bool, maker: RecordMaker | None
-) -> Generator[Any]:
-    """The examples, with what is read later in its place, without those that ``maker`` takes."""
-    with closing(Deferral(features)) as deferral:
-        for number, pair in enumerate(examples):
-            if type(pair) is not tuple or len(pair) != 2:
-                yield pair
-                continue
-            key, example = pair
-            if keep_order and not isinstance(key, int):
-                key = number  # among all of them
-            example = deferral.resolved(example)
-            if maker is None or not deferral.is_resolved or not maker.takes(key, example):
-                yield key, example
-            del pair, example  # the next one finds their memory free
