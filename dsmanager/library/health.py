@@ -206,7 +206,7 @@ def _manifest(settings: Settings) -> str:
 
 def _remote(settings: Settings, read_only: bool) -> Iterator[Finding]:
     """What ``remote check`` finds, in three lines: that it works, its clock, what it cannot do."""
-    from dsmanager.remotes.checks import LIMITS
+    from dsmanager.remotes.checks import LIMITS, check_remote
     from dsmanager.remotes.remote import Remote
 
     try:
@@ -218,7 +218,7 @@ def _remote(settings: Settings, read_only: bool) -> Iterator[Finding]:
         yield Finding("remote", "ok", "none is chosen")
         return
     with Remote(config) as remote:
-        steps = {step.name: step for step in remote.check(read_only=read_only)}
+        steps = {step.name: step for step in check_remote(remote, read_only=read_only)}
     clock = steps.pop("clock", None)
     failed = [step for step in steps.values() if step.status == "failed"]
     for step in failed:

@@ -7,34 +7,36 @@ Some do not know ``PUT ?acl`` and take it for an upload of nothing: the object i
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from dsmanager.errors import DsmanagerError
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from dsmanager.remotes.remote import Remote
+    from types_boto3_s3 import S3Client
 
 __all__ = ["takes_acls"]
 
 _CONTENT = b"dsmanager: does this server take ACLs?\n"
 
 
-def takes_acls(remote: Remote) -> bool:
-    """Writes a small object, sends it an ACL, looks at it again, and removes it."""
-    probe = f".dsmanager-acl-{secrets.token_hex(6)}"
+def takes_acls(client: S3Client, bucket: str, key_of: Callable[[str], str]) -> bool:
+    """Writes a small object, sends it an ACL, looks at it again, and removes it.
+
+    ``key_of`` gives the key of a name. Raises botocore's errors when it cannot be written.
+    """
+    key = key_of(f".dsmanager-acl-{secrets.token_hex(6)}")
     try:
-        before = remote.upload_bytes(_CONTENT, probe, content_type="text/plain")
+        client.put_object(Bucket=bucket, Key=key, Body=_CONTENT, ContentType="text/plain")
+        before = client.head_object(Bucket=bucket, Key=key)
         try:
-            remote.clients.control.put_object_acl(
-                Bucket=remote.config.bucket, Key=remote.key_of(probe), ACL="private"
-            )
+            client.put_object_acl(Bucket=bucket, Key=key, ACL="private")
+            after = client.head_object(Bucket=bucket, Key=key)
         except ClientError:
             return False
-        after = remote.head(probe)
-        return after is not None and (after.size, after.etag) == (before.size, before.etag)
+        stood = before["ContentLength"], before["ETag"]
+        return (after["ContentLength"], after["ETag"]) == stood
     finally:
-        with suppress(DsmanagerError):
-            remote.delete(probe)
+        with suppress(ClientError, BotoCoreError):
+            client.delete_object(Bucket=bucket, Key=key)

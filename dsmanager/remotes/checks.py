@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from dsmanager.errors import DsmanagerError, VerificationError
-from dsmanager.remotes.acl import takes_acls
 from dsmanager.remotes.client import Access
 from dsmanager.remotes.clock import clock_skew_s
 from dsmanager.remotes.conditional import PROBE_PREFIX, refuses_stale_writes, refuses_to_replace
@@ -177,7 +176,7 @@ class _Run:
         return "only those with credentials can read what is uploaded"
 
     def _acl(self) -> str:
-        if not takes_acls(self._remote):
+        if not self._remote.takes_acls():
             raise _SkipError("the server takes no ACLs; a policy can make objects public")
         return "the server takes ACLs"
 

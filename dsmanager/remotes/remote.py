@@ -25,6 +25,7 @@ from dsmanager.errors import (
 )
 from dsmanager.files import require_free_bytes
 from dsmanager.progress import CancelToken, Progress
+from dsmanager.remotes.acl import takes_acls
 from dsmanager.remotes.client import Access, Clients, no_credentials
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
@@ -40,7 +41,6 @@ from dsmanager.remotes.upload import NewObject, Upload
 from dsmanager.remotes.upload_notes import UploadNotes
 
 if TYPE_CHECKING:
-    from dsmanager.remotes.checks import CheckStep
     from dsmanager.settings import RemoteConfig
 
 __all__ = ["Remote", "RemoteObject"]
@@ -192,10 +192,8 @@ class Remote:
 
         Raises CredentialsError when an unsigned request still cannot see it.
         """
-        from dsmanager.remotes.acl import takes_acls
-
         self._require_credentials()
-        if not self.is_public(name) and takes_acls(self):
+        if not self.is_public(name) and self.takes_acls():
             with self._translated(self.url_of(name)), suppress(ClientError):
                 self._clients.control.put_object_acl(
                     Bucket=self.config.bucket, Key=self.key_of(name), ACL="public-read"
@@ -279,11 +277,10 @@ class Remote:
                 raise
         return True
 
-    def check(self, *, read_only: bool = False) -> tuple[CheckStep, ...]:
-        """Tries everything that dsmanager needs of the remote, step by step; raises nothing."""
-        from dsmanager.remotes.checks import check_remote
-
-        return check_remote(self, read_only=read_only)
+    def takes_acls(self) -> bool:
+        """Whether the server takes an ACL for what it is; tried on an object that is removed."""
+        with self._translated(self.config.url):
+            return takes_acls(self._clients.control, self.config.bucket, self.key_of)
 
     def forget_upload(self, name: str, notes_dir: Path) -> None:
         """Ends what an interrupted upload of ``name`` left; for one that is not wanted any more."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from dsmanager.errors import CredentialsError
-from dsmanager.remotes.acl import takes_acls
 from dsmanager.remotes.remote import Remote
 
 
@@ -17,11 +16,11 @@ def test_a_server_that_takes_an_acl_for_an_upload_does_not_empty_the_object(rclo
             remote.make_public("archive")
         assert remote.read_bytes("archive", max_bytes=100) == b"precious"
         assert remote.head("archive").etag == before.etag
-        assert takes_acls(remote) is False
+        assert remote.takes_acls() is False
         assert [each.name for each in remote.list()] == ["archive"]
 
 
 def test_seaweedfs_takes_acls(seaweedfs):
     with Remote(seaweedfs.config()) as remote:
-        assert takes_acls(remote) is True
+        assert remote.takes_acls() is True
         assert remote.list() == []

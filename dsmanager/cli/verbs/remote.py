@@ -95,6 +95,7 @@ def check(
     ] = None,
 ) -> None:
     """Check endpoint, credentials, bucket, reading and writing of a remote."""
+    from dsmanager.remotes.checks import check_remote
     from dsmanager.remotes.remote import Remote
 
     context: Context = ctx.obj
@@ -102,7 +103,9 @@ def check(
     settings = context.settings
     config = settings.remote_named(name) if name else settings.require_remote()
     remote = Remote(config)
-    steps = run(context, config.name, lambda _p, _c: remote.check(read_only=context.read_only))
+    steps = run(
+        context, config.name, lambda _p, _c: check_remote(remote, read_only=context.read_only)
+    )
     for step in steps:
         row = {
             "step": step.name,
