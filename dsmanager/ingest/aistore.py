@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from dsmanager.errors import (
     CredentialsError,
@@ -19,7 +20,6 @@ from dsmanager.errors import (
     TemporaryError,
     UsageError,
 )
-from dsmanager.ingest.sources import Source, quoted
 from dsmanager.ingest.web import WebObject
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.text import plain, redact
@@ -31,8 +31,10 @@ _CHUNK_BYTES = 1 << 20
 _ENDPOINT, _TOKEN = "AIS_ENDPOINT", "AIS_AUTHN_TOKEN"
 
 
-def look(url: str, access: Mapping[str, Any] | None, cancel: CancelToken) -> Source:
-    """The object with its size and version.
+def look(
+    url: str, access: Mapping[str, Any] | None, cancel: CancelToken
+) -> tuple[int | None, str, Mapping[str, Any]]:
+    """Size and version of the object, and how it is reached.
 
     Raises UsageError when nobody says where the cluster is, else as every look at a source.
     """
@@ -50,8 +52,8 @@ def look(url: str, access: Mapping[str, Any] | None, cancel: CancelToken) -> Sou
             hint="for example: dsmanager convert 'ais://bucket/train-{0..7}.tar' OUT",
         )
     if access["via"] == "sdk":
-        return Source(url, *_sdk_look(url, access), access)
-    return Source(url, *_web_object(url, access).look(cancel), access)
+        return *_sdk_look(url, access), access
+    return *_web_object(url, access).look(cancel), access
 
 
 def chunks(
@@ -65,7 +67,7 @@ def chunks(
 
 
 def _web_object(url: str, access: Mapping[str, Any]) -> WebObject:
-    place = quoted(url.removeprefix("ais://"))
+    place = quote(url.removeprefix("ais://"), safe="/-_.~")
     token = os.environ.get(_TOKEN)
     return WebObject(
         f"{access['endpoint'].rstrip('/')}/s3/{place}",

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from dsmanager.errors import (
     DsmanagerError,
@@ -124,7 +123,7 @@ def _look(
     if scheme == "ais":
         from dsmanager.ingest.aistore import look
 
-        return look(url, ais, cancel)
+        return Source(url, *look(url, ais, cancel))
     raise UsageError(
         f"{plain(redact(url))}: nothing reads {plain(scheme)}://",
         hint="sources are paths, http(s)://, s3:// and ais://; see: dsmanager convert --help",
@@ -257,8 +256,3 @@ def _s3_chunks(source: Source, progress: Progress, cancel: CancelToken) -> Gener
         obj = RemoteObject(key, source.size_bytes or 0, source.version, "")
         for view in remote.pieces(obj, progress=progress, cancel=cancel):
             yield bytes(view)
-
-
-def quoted(key: str) -> str:
-    """A key as a part of a URL's path."""
-    return quote(key, safe="/-_.~")

@@ -79,7 +79,8 @@ class TarDataset:
             raise _not_installed("to_torch() needs PyTorch", "torch") from error
         from dsmanager.library.tar_torch import torch_dataset
 
-        return torch_dataset(torch_data, self, record_to_pair)
+        pairs = self.to_numpy(record_to_pair)
+        return torch_dataset(torch_data, pairs.part, as_tensors=record_to_pair is None)
 
     def to_tf(
         self,
@@ -105,9 +106,13 @@ class TarDataset:
         from dsmanager.library import tar_tensorflow
 
         tar_tensorflow.require("to_tf()")
+        if path is None and record_to_pair is not None:
+            return tar_tensorflow.from_records(self, record_to_pair, output_types, output_shapes)
         if path is None:
             return tar_tensorflow.from_memory(
-                self, record_to_pair, output_types, output_shapes, num_workers
+                lambda: ((content, label) for content, label, _ in self.default_pairs()),
+                IMAGE_SIZE,
+                num_workers,
             )
         done = self._write(
             path,
@@ -305,7 +310,7 @@ def default_record_parser(record: Any) -> tuple[Any, Any]:
     from dsmanager.library import tar_tensorflow
 
     tar_tensorflow.require("default_record_parser()")
-    return tar_tensorflow.parse_default(record)
+    return tar_tensorflow.parse_default(record, IMAGE_SIZE)
 
 
 def shard_paths(done: TarsResult) -> list[str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from dsmanager.errors import DsmanagerError
 
-if TYPE_CHECKING:
-    from dsmanager.library.tar_dataset import TarDataset
-
-__all__ = ["from_files", "from_memory", "parse_default", "require"]
+__all__ = ["from_files", "from_memory", "from_records", "parse_default", "require"]
 
 
 def require(what: str) -> None:
@@ -24,31 +21,36 @@ def require(what: str) -> None:
         ) from error
 
 
-def from_memory(
-    dataset: TarDataset,
-    record_to_pair: Callable[[Any], Any] | None,
+def from_records(
+    records: Iterable[Any],
+    record_to_pair: Callable[[Any], Any],
     output_types: Any,
     output_shapes: Any,
-    num_workers: int | None,
 ) -> Any:
-    """Pairs straight from the tars, which are read again for every epoch."""
+    """Pairs of one's own making straight from the tars, which are read again for every epoch."""
     import tensorflow as tf
 
-    if record_to_pair is not None:
-        types = output_types or (tf.float32, tf.int32)
-        shapes = output_shapes or (tf.TensorShape(None), tf.TensorShape(None))
+    types = output_types or (tf.float32, tf.int32)
+    shapes = output_shapes or (tf.TensorShape(None), tf.TensorShape(None))
+    return tf.data.Dataset.from_generator(
+        lambda: map(record_to_pair, records), output_types=types, output_shapes=shapes
+    )
 
-        def pairs() -> Iterator[Any]:
-            return (record_to_pair(record) for record in dataset)
 
-        return tf.data.Dataset.from_generator(pairs, output_types=types, output_shapes=shapes)
-
-    def encoded() -> Iterator[tuple[bytes, int]]:
-        return ((content, label) for content, label, _ in dataset.default_pairs())
+def from_memory(
+    encoded: Callable[[], Iterator[tuple[bytes, int]]],
+    image_size: tuple[int, int],
+    num_workers: int | None,
+) -> Any:
+    """Default pairs straight from the tars: ``encoded`` gives image and label for every epoch."""
+    import tensorflow as tf
 
     signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
     read = tf.data.Dataset.from_generator(encoded, output_signature=signature)
-    return read.map(_pair, num_parallel_calls=num_workers or tf.data.AUTOTUNE)
+    return read.map(
+        lambda content, label: _pair(content, label, image_size),
+        num_parallel_calls=num_workers or tf.data.AUTOTUNE,
+    )
 
 
 def from_files(paths: Sequence[str], parser: Callable[[Any], Any], num_workers: int | None) -> Any:
@@ -58,7 +60,8 @@ def from_files(paths: Sequence[str], parser: Callable[[Any], Any], num_workers: 
     return read.map(parser, num_parallel_calls=num_workers or tf.data.AUTOTUNE)
 
 
-def parse_default(record: Any) -> tuple[Any, Any]:
+def parse_default(record: Any, image_size: tuple[int, int]) -> tuple[Any, Any]:
+    """A serialised default record as (image, label)."""
     import tensorflow as tf
 
     described = {
@@ -66,16 +69,14 @@ def parse_default(record: Any) -> tuple[Any, Any]:
         "label": tf.io.FixedLenFeature([], tf.int64),
     }
     parsed = tf.io.parse_single_example(record, described)
-    return _pair(parsed["image_raw"], parsed["label"])
+    return _pair(parsed["image_raw"], parsed["label"], image_size)
 
 
-def _pair(content: Any, label: Any) -> tuple[Any, Any]:
+def _pair(content: Any, label: Any, image_size: tuple[int, int]) -> tuple[Any, Any]:
     """One way for memory and disk, so that pixels agree: float32 from 0 to 1."""
     import tensorflow as tf
 
-    from dsmanager.library.tar_dataset import IMAGE_SIZE
-
     image = tf.io.decode_image(content, channels=3, expand_animations=False)
     image = tf.image.convert_image_dtype(image, tf.float32)
-    image = tf.image.resize(image, IMAGE_SIZE)
-    return tf.ensure_shape(image, (*IMAGE_SIZE, 3)), tf.cast(label, tf.int32)
+    image = tf.image.resize(image, image_size)
+    return tf.ensure_shape(image, (*image_size, 3)), tf.cast(label, tf.int32)
