@@ -14,7 +14,7 @@ from typing import Any
 import google_crc32c
 import pytest
 
-from dsmanager.building.writing.deferral import Deferral, _is_near
+from dsmanager.building.writing.deferral import Deferral, _is_near, _is_spinning
 from dsmanager.building.writing.file_bytes import (
     ChangedFileError,
     FileBytes,
@@ -250,7 +250,7 @@ def test_what_is_deferred_has_been_there_unchanged(tmp_path: Path, sources: Path
     status = old.stat()
     while time.time_ns() - status.st_ctime_ns < 30_000_000:
         pass  # until the clock of files has gone on
-    deferral = Deferral(None)
+    deferral = Deferral(None, sources)
     for _ in range(64):  # on trial
         assert deferral.of_path(old) is None
     found = deferral.of_path(old)
@@ -283,7 +283,7 @@ def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(sources: 
     same = sources / "of the same length"
     same.write_bytes(_content(150))
     _wait_for_the_clock_of(sources)
-    deferral = Deferral(None)
+    deferral = Deferral(None, sources)
 
     def found(content: bytes, *opened: Path | str) -> FileBytes | None:
         for path in opened:
@@ -312,7 +312,7 @@ def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(sources: 
 
 
 def test_a_builder_that_reads_no_whole_files_is_not_watched_for_long(sources: Path) -> None:
-    deferral = Deferral(None)
+    deferral = Deferral(None, sources)
     for _ in range(64):
         os.close(os.open(sources / "150", os.O_RDONLY))
         assert deferral.opened
@@ -343,7 +343,7 @@ def test_what_was_read_goes_into_a_record_with_a_file_that_is_named(
 
 def test_files_that_other_threads_open_do_not_matter(sources: Path) -> None:
     _wait_for_the_clock_of(sources)
-    deferral = Deferral(None)
+    deferral = Deferral(None, sources)
     content = _content(150)
     stopped = threading.Event()
 
@@ -367,8 +367,8 @@ def test_files_that_other_threads_open_do_not_matter(sources: Path) -> None:
         deferral.close()
 
 
-def test_whoever_says_that_a_file_is_opened_is_not_disturbed() -> None:
-    deferral = Deferral(None)
+def test_whoever_says_that_a_file_is_opened_is_not_disturbed(tmp_path: Path) -> None:
+    deferral = Deferral(None, tmp_path)
     for arguments in [(), ("path",), ("path", "r", None), (5, "r", 0), (b"path", "r", os.O_RDWR)]:
         sys.audit("open", *arguments)
     assert not deferral.opened
@@ -394,6 +394,32 @@ def test_files_of_other_machines_are_not_read_again() -> None:
     assert _is_near(os.makedev(8, 1))
     assert not _is_near(os.stat("/proc").st_dev)
     assert not _is_near(os.makedev(0, 1 << 19))  # unknown
+
+
+def test_whether_a_disk_spins_is_what_the_system_says() -> None:
+    for told in Path("/sys/block").glob("*/queue/rotational"):
+        disk = told.parents[1]
+        for block in (disk, *(path.parent for path in disk.glob("*/partition"))):
+            major, minor = map(int, (block / "dev").read_text().split(":"))
+            assert _is_spinning(os.makedev(major, minor)) == (told.read_text().strip() == "1")
+    assert not _is_spinning(os.stat("/proc").st_dev)
+
+
+@pytest.mark.parametrize(("folder", "is_found"), [("sources", True), ("/proc", False)])
+def test_content_is_not_looked_for_on_a_spinning_disk_that_is_not_the_datasets(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, folder: str, is_found: bool
+) -> None:
+    monkeypatch.setattr("dsmanager.building.writing.deferral._is_spinning", lambda _: True)
+    _wait_for_the_clock_of(sources)
+    deferral = Deferral(None, sources.parent / folder)
+    found = []
+    for _ in range(65):
+        os.close(os.open(sources / "150", os.O_RDONLY))
+        found.append(deferral.of_content(_content(150)))
+        deferral.opened.clear()
+    assert found[:64] == [None] * 64
+    assert (found[64] is not None) == is_found
+    deferral.close()
 
 
 @pytest.fixture

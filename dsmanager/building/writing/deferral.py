@@ -18,6 +18,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -42,8 +43,10 @@ class Deferral:
     A builder that takes away each file once it is used gets all of them read at once.
     """
 
-    def __init__(self, features: Any) -> None:
+    def __init__(self, features: Any, folder: Path) -> None:
+        """``folder`` is where the dataset goes."""
         self._images = Images.of(features)
+        self._device = folder.stat().st_dev
         self._started_ns = time.time_ns()
         self._old_ns = self._started_ns - _LONGEST_LAG_NS
         self._named, self._read = _Trial(), _Trial()
@@ -123,7 +126,7 @@ class Deferral:
         if found is None:
             return self._miss()
         name, status = found
-        if not self._qualifies(status) or not _is_near(status.st_dev):
+        if not self._qualifies(status) or not self._is_quick(status.st_dev):
             return self._miss()
         crc = google_crc32c.extend(0, content)
         file = FileBytes(_absolute(name), state_of(status), crc)
@@ -146,6 +149,13 @@ class Deferral:
         if self._misses == _TRIAL_FILES and not self._read.files:
             self.close()
         return None
+
+    def _is_quick(self, device: int) -> bool:
+        """Whether its files are read again, in any order, as fast as what is written beside them.
+
+        That would be on the disk of the dataset.
+        """
+        return _is_near(device) and (device == self._device or not _is_spinning(device))
 
     def _qualifies(self, status: os.stat_result) -> bool:
         """Of a regular file, worth it, that has not changed since the generator started."""
@@ -223,4 +233,14 @@ def _is_near(device: int) -> bool:
             about, _, kind = line.partition(b" - ")
             if about.split()[2] == number:
                 return kind.split()[0].decode("ascii", "replace") in _NEAR
+    return False
+
+
+@cache
+def _is_spinning(device: int) -> bool:
+    """Whether it is a disk that has to move its heads, as far as Linux tells."""
+    block = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    for disk in (block, f"{block}/.."):  # the second of a partition
+        with suppress(OSError), open(f"{disk}/queue/rotational", "rb") as file:
+            return file.read(1) == b"1"
     return False

@@ -69,7 +69,10 @@ def write_examples(
                 self._features.get_serialized_info(), split_name, disable_shuffling, made
             ):
                 maker = None
-            with closing(Deferral(self._features)) if defer_files else nullcontext() as deferral:
+            deferring = (
+                closing(Deferral(self._features, own.parent)) if defer_files else nullcontext()
+            )
+            with deferring as deferral:
                 fill(
                     spills[0],
                     self._features,
