@@ -32,6 +32,8 @@ FEATURES = {
     "plain": "'label': tfds.features.ClassLabel(names=['no', 'yes'])",
     "text": "'text': tfds.features.Text()",
     "list": "'list': tfds.features.Sequence(np.int64)",
+    "texts": "'texts': tfds.features.Sequence(tfds.features.Text())",
+    "optional": "'optional': tfds.features.Tensor(shape=(2,), dtype=np.int64, optional=True)",
     "array": "'array': tfds.features.Tensor(shape=(3,), dtype=np.float32)",
     "scalar": "'scalar': np.float32",
     "boxes": "'boxes': tfds.features.Sequence({'box': tfds.features.BBoxFeature(), 'n': np.int64})",
@@ -41,6 +43,8 @@ VALUES = {
     "plain": "'label': 'yes' if n % 2 else 0",
     "text": "'text': 'x' * (20_000 if n % 50 == 49 else n)",
     "list": "'list': listed",
+    "texts": "'texts': ['one', b'two', 'x' * n]",
+    "optional": "'optional': np.arange(n, n + 2) if n % 2 else None",
     "array": "'array': array",
     "scalar": "'scalar': np.float32(n)",
     "boxes": "'boxes': [{'box': tfds.features.BBox(0.0, 0.5, n / 400, 1.0), 'n': n}] * (n % 3)",
@@ -108,19 +112,28 @@ def test_values_of_every_kind_give_the_same_records_as_in_one_process(
     assert bench.leftovers == []
 
 
-def test_it_makes_the_records_of_all_but_the_first(bench: Any, write: Write) -> None:
-    body = (
-        EACH
-        + """
-import gc
-from dsmanager.building.writing.spill import Spill
-print('here', [each.count for each in gc.get_objects() if type(each) is Spill])
-"""
-    )
-    bench.build(write(body), workers=2, verify=False)
-    assert "here [64]" in bench.log_path.read_text()
-    progress = bench.progress.snapshot()
-    assert progress.items_done == COUNT
+@pytest.mark.parametrize("kind", ["plain", "texts", "boxes", "nested"])
+def test_it_makes_the_records_of_all_but_the_first(bench: Any, write: Write, kind: str) -> None:
+    body = f"""
+    for n in range({COUNT}):
+        yield n, {{'image': image(n), {VALUES[kind]}}}
+    import gc
+    from dsmanager.building.writing.spill import Spill
+    print('here', [each.count for each in gc.get_objects() if type(each) is Spill])
+    """
+    bench.build(write(body, features=FEATURES[kind]), workers=2, verify=False)
+    first = 32 if kind == "nested" else 64  # of images
+    assert f"here [{first}]" in bench.log_path.read_text()
+    assert bench.progress.snapshot().items_done == COUNT
+
+
+def test_a_timeout_that_a_builder_sets_for_all_sockets_does_not_matter(
+    bench: Any, write: Write
+) -> None:
+    top = "import socket, time\nsocket.setdefaulttimeout(0.05)\n"
+    body = EACH.replace("    yield", "    if n == 150:\n        time.sleep(0.3)\n    yield")
+    tree = bench.build(write(body, more_top=top), workers=2, verify=False)
+    assert len(_examples(tree)) == COUNT
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
@@ -214,10 +227,8 @@ def test_names_of_labels_that_are_known_late(bench: Any, write: Write, label: st
         assert example["label"] == [(example["n"][0] + 1) % 3]
 
 
-@pytest.mark.parametrize("place", ["splits", "generator"])
-def test_a_builder_that_builds_another_one(bench: Any, write: Write, place: str) -> None:
-    top = """
-def inner():
+INNER = """
+def inner(last_key):
     class Inner(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         name, url_infos = 'inner', {}
         pkg_dir_path = SOURCES
@@ -233,23 +244,27 @@ def inner():
             return {'train': self._generate_examples()}
 
         def _generate_examples(self):
-            for n in range(300):
-                yield n, {'image': image(n), 'label': 'ab'[n % 2]}
+            for n in [*range(300), last_key]:
+                yield n, {'image': image(0), 'label': 'ab'[int(n) % 2]}
 
     return Inner
 
-def built():
+def built(last_key=300):
     import tempfile
     from dsmanager.records.example import parse_example
     from dsmanager.records.tfrecord import read_records
     with tempfile.TemporaryDirectory() as folder:
-        builder = inner()(data_dir=folder)
+        builder = inner(last_key)(data_dir=folder)
         builder.download_and_prepare()
         return sum(
             parse_example(record)['label'][0]
             for path in pathlib.Path(builder.data_dir).glob('*.tfrecord-*')
             for record in read_records(path))
 """
+
+
+@pytest.mark.parametrize("place", ["splits", "generator"])
+def test_a_builder_that_builds_another_one(bench: Any, write: Write, place: str) -> None:
     body = """
     for n in range(300):
         yield n, {'image': image(n), 'n': n}
@@ -259,10 +274,24 @@ def built():
     sums = {"splits": "dl_manager", "generator": "built()"}[place]
     splits = "{'train': self._generate_examples(built())}"
     tree = bench.build(
-        write(body.replace("SUM", sums), splits=splits, more_top=top), workers=2, verify=False
+        write(body.replace("SUM", sums), splits=splits, more_top=INNER), workers=2, verify=False
     )
-    assert [450] in [example["n"] for example in _examples(tree)]
+    assert [451] in [example["n"] for example in _examples(tree)]
     assert len(_examples(tree)) == COUNT + 1
+
+
+def test_a_builder_that_does_without_another_one_that_fails(bench: Any, write: Write) -> None:
+    top = """
+def failed():
+    try:
+        built(0.5)
+    except Exception as error:
+        print('inside:', error)
+"""
+    splits = "{'train': self._generate_examples(failed())}"
+    tree = bench.build(write(EACH, splits=splits, more_top=INNER + top), workers=2, verify=False)
+    assert len(_examples(tree)) == COUNT
+    assert "inside: the builder failed: " in bench.log_path.read_text()
 
 
 def test_the_example_before_is_gone_when_the_next_one_is_made(bench: Any, write: Write) -> None:
@@ -341,6 +370,21 @@ def test_a_killed_process_ends_the_build(bench: Any, write: Write, at: int) -> N
     """
     with pytest.raises(DsmanagerError, match="a helper process was killed by SIGKILL"):
         bench.build(write(body), workers=2, verify=False)
+    assert bench.leftovers == []
+
+
+def test_a_process_that_a_handler_of_the_builder_ends_ends_the_build(
+    bench: Any, write: Write
+) -> None:
+    top = "import sys, itertools\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit('handled'))\n"
+    body = """
+    for n in itertools.count():
+        if n == 100:
+            os.kill(maker(), signal.SIGTERM)
+        yield n, {'image': image(n), 'n': n}
+    """
+    with pytest.raises(DsmanagerError, match="the builder failed: SystemExit: handled"):
+        bench.build(write(body, more_top=top), workers=2, verify=False)
     assert bench.leftovers == []
 
 

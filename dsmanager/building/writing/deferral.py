@@ -55,7 +55,7 @@ class Deferral:
         """Whether something stands for a file in the last example."""
         self.opened: deque[str] = deque(maxlen=_REMEMBERED_FILES)
         """What has been opened for an example."""
-        listen(self.opened)
+        self._listened_before = listen(self.opened)
 
     def resolved(self, example: Any) -> Any:
         """The same example with images in memory, or with what stands for their files.
@@ -113,6 +113,17 @@ class Deferral:
         size_bytes = len(content)
         if not self.opened or size_bytes < WORTH_DEFERRING_BYTES or self._read.is_failed:
             return None
+        found = self._opened_of(size_bytes)
+        if found is None:
+            self._miss()
+            return None
+        name, status = found
+        crc = google_crc32c.extend(0, content)
+        file = FileBytes(_absolute(name), state_of(status), crc)
+        return self._admitted(file, self._read.admits(file, content))
+
+    def _opened_of(self, size_bytes: int) -> tuple[str, os.stat_result] | None:
+        """The only file of that length that was opened for the example, when it qualifies."""
         found = None
         for name in set(self.opened):  # a copy: other threads may open files meanwhile
             try:
@@ -121,21 +132,16 @@ class Deferral:
                 continue
             if status.st_size == size_bytes:
                 if found is not None:
-                    return self._miss()
+                    return None
                 found = name, status
-        if found is None:
-            return self._miss()
-        name, status = found
-        if not self._qualifies(status) or not self._is_quick(status.st_dev):
-            return self._miss()
-        crc = google_crc32c.extend(0, content)
-        file = FileBytes(_absolute(name), state_of(status), crc)
-        return self._admitted(file, self._read.admits(file, content))
+        if found is not None and self._qualifies(found[1]) and self._is_quick(found[1].st_dev):
+            return found
+        return None
 
     def close(self) -> None:
-        """No content is looked for any more."""
+        """No content is looked for any more; by one that was there before, it is again."""
         self.opened.clear()
-        listen(None)
+        listen(self._listened_before)
 
     def _admitted(self, file: FileBytes, is_admitted: bool) -> FileBytes | None:
         if not is_admitted:
@@ -143,12 +149,11 @@ class Deferral:
         self.is_resolved = True
         return file
 
-    def _miss(self) -> FileBytes | None:
+    def _miss(self) -> None:
         """A builder that reads other things than whole files is not watched for long."""
         self._misses += 1
         if self._misses == _TRIAL_FILES and not self._read.files:
             self.close()
-        return None
 
     def _is_quick(self, device: int) -> bool:
         """Whether its files are read again, in any order, as fast as what is written beside them.

@@ -62,9 +62,9 @@ def _encoder(feature: Any) -> _Encode:
     if kind not in (feature_lib.Tensor, feature_lib.Scalar, feature_lib.Text):
         return general
     info, stored = feature.get_tensor_info(), feature.get_serialized_info()
-    if isinstance(stored, dict) or stored != info:  # beside its shape, or as bytes
+    if info.optional or getattr(feature, "encoder", None):  # a default cannot be compared
         return general
-    if info.optional or getattr(feature, "encoder", None):
+    if isinstance(stored, dict) or stored != info:  # beside its shape, or as bytes
         return general
     dtype, shape = np.dtype(info.np_dtype), tuple(info.shape)
     return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)

@@ -13,15 +13,16 @@ __all__ = ["listen"]
 _paths: deque[str] | None = None
 
 
-def listen(paths: deque[str] | None) -> None:
+def listen(paths: deque[str] | None) -> deque[str] | None:
     """From now on the path of each file that this process opens to read it is put there.
 
-    By whichever thread opens it.
+    By whichever thread opens it. Returns where they were put before.
     """
     global _paths
-    _paths = paths
+    before, _paths = _paths, paths
     if paths is not None:
         _install()
+    return before
 
 
 @cache

@@ -35,7 +35,7 @@ CALL = "dsmanager.building.writing.record_maker:make_records"
 
 _BATCH_EXAMPLES = 64
 _LONGEST_WAIT_S = 0.2
-_MOST_BYTES = 16 << 10
+_MOST_BYTES = 8 << 10
 """Larger values cost more to send over than is saved."""
 _MOST_ITEMS = 256
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
@@ -74,6 +74,8 @@ class RecordMaker:
     def __init__(self, progress: Progress) -> None:
         self._sending, receiving = socket.socketpair()
         try:
+            for each in (self._sending, receiving):
+                each.settimeout(None)  # a builder may have set another one for all
             self._helper = Helper(CALL, receiving.fileno(), progress, start_forked)
         except BaseException:
             self._sending.close()
@@ -82,6 +84,7 @@ class RecordMaker:
             receiving.close()  # it alone has that end: when it has died, sending fails
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._is_closed = False
         self._spill = Path()
         self._waiting: list[Any] = []
         """Examples, and pickles of those that the builder may still change."""
@@ -90,10 +93,10 @@ class RecordMaker:
     def begins(self, specs: Any, split: str, keep_order: bool, spill: Path) -> bool:
         """From now on it takes examples of this split, whose records go to the new file ``spill``.
 
-        ``specs`` are of :class:`Records`. False when it has one that is not finished, and for specs
-        that cannot be sent.
+        ``specs`` are of :class:`Records`. False when it has one that is not finished, when it has
+        failed, and for specs that cannot be sent.
         """
-        if self._thread is not None:
+        if self._thread is not None or self._error is not None or self._is_closed:
             return False
         try:
             sent = pickle.dumps(specs, _PROTOCOL)
@@ -135,12 +138,15 @@ class RecordMaker:
         self._thread = None
         if self._error is not None:
             raise self._error
-        spill = Spill.opened(self._spill, _index(self._spill), "")
+        spill = Spill.saved(self._spill, _index(self._spill), "")
         _index(self._spill).unlink()
-        assert spill is not None
         return spill
 
     def close(self) -> None:
+        """Ends the process, whatever it does, and waits for that."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._helper.kill()
         if self._thread is not None:
             self._thread.join()
@@ -186,7 +192,7 @@ def make_records(setup: Any, task: Any, progress: Progress, _: CancelToken) -> s
                     records.add(*(pickle.loads(pair) if type(pair) is bytes else pair))  # noqa: S301
             records.finish()
             spill.save(_index(Path(path)), "")
-    except Exception as error:
+    except BaseException as error:
         stream.close()  # who sends will notice
         if isinstance(error, ChangedFileError):
             return error.path
@@ -214,6 +220,8 @@ def _is_plain(value: Any) -> bool:
         return all(type(key) is str and _is_plain(inner) for key, inner in value.items())
     if kind is list:
         return len(value) <= _MOST_ITEMS and all(map(_is_plain, value))
+    if kind is np.ndarray and value.dtype.kind == "O":
+        return value.size <= _MOST_ITEMS and all(map(_is_plain, value.flat))
     if kind is np.ndarray:
         return bool(value.dtype.kind in "biuf") and value.nbytes <= _MOST_BYTES
     return kind in _FIXED or (isinstance(value, np.generic) and kind.__module__ == "numpy")

@@ -116,24 +116,29 @@ class Spill:
     def opened(cls, path: Path, index: Path, fingerprint: str) -> Spill | None:
         """A saved spill, for reading; None when there is none that was made from the same."""
         try:
-            with open(index, "rb") as file:
-                about = json.loads(file.readline())
-                if about["fingerprint"] != fingerprint or path.stat().st_size != about["end"]:
-                    return None
-                count = about["count"]
-                spill = cls(open(path, "rb", buffering=0), kept=True)  # noqa: SIM115
-                crcs = array("q")
-                spill._crcs = crcs
-                spill._places = bytearray(file.read(count * PLACE_BYTES))
-                for each in (spill._offsets, spill._lengths, spill._key_lengths, crcs):
-                    each.frombytes(file.read(count * each.itemsize))
+            return cls.saved(path, index, fingerprint)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    @classmethod
+    def saved(cls, path: Path, index: Path, fingerprint: str) -> Spill:
+        """A saved spill, for reading. Raises ValueError when it was not made from the same."""
+        with open(index, "rb") as file:
+            about = json.loads(file.readline())
+            if about["fingerprint"] != fingerprint or path.stat().st_size != about["end"]:
+                raise ValueError(f"{path} is of something else")
+            count = about["count"]
+            crcs = array("q")
+            spill = cls(open(path, "rb", buffering=0), kept=True)  # noqa: SIM115
+            spill._crcs = crcs
+            spill._places = bytearray(file.read(count * PLACE_BYTES))
+            for each in (spill._offsets, spill._lengths, spill._key_lengths, crcs):
+                each.frombytes(file.read(count * each.itemsize))
         spill._end, spill.payload_bytes = about["end"], about["payload_bytes"]
-        if len(crcs) == count:
-            return spill
-        spill.close()
-        return None
+        if len(crcs) != count:
+            spill.close()
+            raise ValueError(f"{index} is not whole")
+        return spill
 
     def is_whole(self) -> bool:
         """Whether every record is there, and what was written, by its CRC; of a ``kept`` one."""
@@ -231,11 +236,11 @@ class Places:
         self._twins = self._order[same[0] : same[0] + 2] if same.size else None
 
     def twins(self) -> tuple[str, str] | None:
-        """The keys of two records of one place, when there are any; as they were written in."""
+        """The keys of two records of one place, when there are any."""
         if self._twins is None:
             return None
-        first, second = sorted(int(each) for each in self._twins)
-        return self._key(first), self._key(second)
+        first, second = sorted(self._key(int(each)) for each in self._twins)
+        return first, second
 
     def _key(self, position: int) -> str:
         for spill in self._spills:

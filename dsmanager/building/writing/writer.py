@@ -93,6 +93,10 @@ def write_examples(
             example_writer=self._example_writer,
             shard_config=self._shard_config or shard_utils.ShardConfig(),
         )
+    except BaseException:
+        if maker is not None:
+            maker.close()  # nothing is made any more in a folder that goes
+        raise
     finally:
         own.unlink(missing_ok=True)
         made.unlink(missing_ok=True)
