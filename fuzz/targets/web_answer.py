@@ -90,9 +90,9 @@ def run(data: bytes) -> None:
     try:
         network.answer(answers)
         with refusing_with(*kinds):
-            source = look(URL, ACCESS, CancelToken())
-            assert source.size_bytes is None or source.size_bytes >= 0
-            assert "\n" not in source.version
+            size_bytes, version, _ = look(URL, ACCESS, CancelToken())
+            assert size_bytes is None or size_bytes >= 0
+            assert "\n" not in version
         network.answer(answers)
         version = '"a"' if len(data) % 4 else ""
         progress, taken = Progress(), 0
