@@ -27,6 +27,10 @@ def maker():
     me = str(os.getpid())
     with open(f'/proc/self/task/{{me}}/children') as file:
         return int(file.read().split()[-1])
+
+def sleeps(pid):
+    with open(f'/proc/{{pid}}/stat') as file:
+        return file.read().rpartition(')')[2].split()[0] == 'S'
 """
 FEATURES = {
     "plain": "'label': tfds.features.ClassLabel(names=['no', 'yes'])",
@@ -130,8 +134,11 @@ def test_it_makes_the_records_of_all_but_the_first(bench: Any, write: Write, kin
 def test_a_timeout_that_a_builder_sets_for_all_sockets_does_not_matter(
     bench: Any, write: Write
 ) -> None:
-    top = "import socket, time\nsocket.setdefaulttimeout(0.05)\n"
-    body = EACH.replace("    yield", "    if n == 150:\n        time.sleep(0.3)\n    yield")
+    """The other process waits for examples meanwhile."""
+    top = "import socket\nsocket.setdefaulttimeout(0.05)\n"
+    body = EACH.replace(
+        "    yield", "    while n == 150 and not sleeps(maker()):\n        pass\n    yield"
+    )
     tree = bench.build(write(body, more_top=top), workers=2, verify=False)
     assert len(_examples(tree)) == COUNT
 
@@ -185,7 +192,8 @@ MASKS = {
 @pytest.mark.parametrize("mask", MASKS)
 def test_small_files_are_read_when_they_are_named(bench: Any, write: Write, mask: str) -> None:
     """The builder writes another one, to the same name, for each example."""
-    tree = bench.build(write(SMALL.replace("MASK", mask), features=MASKS[mask]), verify=False)
+    builder = write(SMALL.replace("MASK", mask), features=MASKS[mask])
+    tree = bench.build(builder, workers=2, verify=False)
     found = [
         value
         for example in _examples(tree)
@@ -222,7 +230,7 @@ def test_names_of_labels_that_are_known_late(bench: Any, write: Write, label: st
         yield n, {'image': image(n), 'label': str(n % 3), 'n': n}
     """
     features = f"'label': tfds.features.ClassLabel({label}), 'n': np.int64"
-    tree = bench.build(write(body, features=features), verify=False)
+    tree = bench.build(write(body, features=features), workers=2, verify=False)
     for example in _examples(tree):
         assert example["label"] == [(example["n"][0] + 1) % 3]
 
