@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from dsmanager.building.process import run_child
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
-from dsmanager.errors import UsageError, os_errors
+from dsmanager.errors import UsageError, VerificationError, os_errors
 from dsmanager.files import begin_flush, make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
 from dsmanager.parallel.cluster import require_cluster
@@ -153,6 +154,7 @@ def build(
         "partial_dir": str(partial_dir),
         "manual_dir": str(manual_dir.absolute()) if manual_dir is not None else None,
         "fresh_downloads": fresh_downloads,
+        "fresh_extraction": fresh_downloads,
         "old_urls": list(old_urls),
         "register_checksums": register_checksums,
         "max_examples": max_examples,
@@ -162,23 +164,67 @@ def build(
         "beam_options": list(beam_options),
         "verify": verify,
         "file_format": file_format,
+        "earlier": None,
     }
+
+    attempt = partial(
+        run_child, scratch=scratch, log_path=log_path, progress=progress, cancel=cancel
+    )
     try:
-        result = run_child(
-            request, scratch=scratch, log_path=log_path, progress=progress, cancel=cancel
-        )
+        result = attempt(request)
+        problem = _problem(result, verify, progress, cancel)
+        if problem is not None:
+            remove_path(stage / "data")
+            result = attempt(request | _once_more(problem, result["counts"]))
+            _problem(result, verify, progress, cancel)
     finally:
         remove_path(partial_dir)
         for folder in (download_dir / "extracted", *reversed(made)):
             with suppress(OSError):  # it holds something, or never was
                 folder.rmdir()
-    ref = Ref(result["name"], result["config"], result["version"])
-    tree = Path(result["tree"])
-    if verify:
-        begin_flush(tree)
-        verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
     _remove_kept(Path(result["kept"]), data_dir)
+    ref, tree = _made(result)
     return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
+
+
+def _made(result: Mapping[str, Any]) -> tuple[Ref, Path]:
+    return Ref(result["name"], result["config"], result["version"]), Path(result["tree"])
+
+
+def _problem(
+    result: Mapping[str, Any], verify: bool, progress: Progress, cancel: CancelToken
+) -> str | None:
+    """What keeps an attempt from being good that another one can do better.
+
+    That is a file which did not hold, when it was read late, what its example was made from: the
+    child says so, or the CRC of a record that it had not looked at. Raises VerificationError for
+    every other damage.
+    """
+    if "changed" in result:
+        return str(result["changed"])
+    if not verify:
+        return None
+    ref, tree = _made(result)
+    begin_flush(tree)
+    try:
+        verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
+    except VerificationError as error:
+        if not result["has_unproven"]:
+            raise
+        return f"{error.message}: a file may not hold what its example was made from"
+    return None
+
+
+def _once_more(problem: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What the request of a second attempt says: everything is read at once.
+
+    What is downloaded is fresh enough; what was unpacked of it may have been changed.
+    """
+    return {
+        "fresh_downloads": False,
+        "fresh_extraction": True,
+        "earlier": {"problem": problem, "counts": counts},
+    }
 
 
 def _remove_kept(partitions: Path, data_dir: Path) -> None:

@@ -8,10 +8,12 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import numpy as np
 import pytest
 
 from dsmanager.building.writing.deferral import Deferral, _is_near, _is_spinning
@@ -22,10 +24,12 @@ from dsmanager.building.writing.file_bytes import (
     state_of,
     unpacked,
 )
+from dsmanager.building.writing.images import encode_jpeg
 from dsmanager.building.writing.shard import NO_CRC
 from dsmanager.building.writing.spill import Places, Spill
 from dsmanager.errors import DsmanagerError
 from dsmanager.records.example import parse_example
+from dsmanager.records.splicing import CAN_SPLICE
 from dsmanager.records.tfrecord import masked_crc32c, read_records
 
 Write = Callable[..., Path]
@@ -45,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("no_tensorflow")
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """Files of 0 to 40 KB, old enough to be trusted. No decoder looks at them."""
+    """Images of up to 40 KB, old enough to be trusted."""
     folder = tmp_path / "sources"
     folder.mkdir()
     for number in range(COUNT):
@@ -55,7 +59,14 @@ def sources(tmp_path: Path) -> Path:
 
 
 def _content(number: int) -> bytes:
-    return bytes([number]) * (number * 211)
+    """An image with a tail, of ``number * 211`` bytes where it fits in there."""
+    image = _image()
+    return image + bytes([number]) * (number * 211 - len(image))
+
+
+@cache
+def _image() -> bytes:
+    return encode_jpeg(np.zeros((8, 8, 3), np.uint8))
 
 
 def _images(tree: Path) -> dict[int, bytes]:
@@ -74,14 +85,15 @@ def _build(bench: Any, write_builder: Write, body: str, sources: Path, **options
         features=FEATURES,
         body=body,
     )
-    tree: Path = bench.build(builder, verify=False, **options)
+    tree: Path = bench.build(builder, **options)
     assert bench.leftovers == []
     return tree
 
 
+@pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_paths_of_every_kind_give_the_bytes_of_their_files(
-    bench: Any, write_builder: Write, sources: Path, workers: int
+    bench: Any, write_builder: Write, sources: Path, workers: int, verify: bool
 ) -> None:
     odd = os.fsdecode(os.fsencode(sources) + b"/odd \xff\n")
     Path(odd).write_bytes(_content(COUNT - 1))
@@ -97,7 +109,8 @@ def test_paths_of_every_kind_give_the_bytes_of_their_files(
     with open(SOURCES / '199', 'rb') as file:
         yield 203, {'n': 203, 'image': file, 'z': -1}
     """.replace("NAME", repr(b"odd \xff\n"))
-    found = _images(_build(bench, write_builder, body, sources, workers=workers))
+    tree = _build(bench, write_builder, body, sources, workers=workers, verify=verify)
+    found = _images(tree)
     expected = {number: _content(number) for number in range(COUNT)}
     last = _content(COUNT - 1)
     assert found == {**expected, 200: _content(150), 201: _content(5), 202: last, 203: last}
@@ -156,22 +169,29 @@ print('spilled', spill._end)
         assert _images(tree) == {number: _content(number) for number in range(COUNT)}
 
 
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("first", [50, 190])
 def test_content_that_is_not_that_of_its_file_is_kept(
-    bench: Any, write_builder: Write, sources: Path, first: int
+    bench: Any, write_builder: Write, sources: Path, first: int, workers: int, verify: bool
 ) -> None:
-    """While the first files are looked at, and after that: then by the CRC of the record."""
+    """While the first files are looked at, and after that: then by the CRC of the record.
+
+    That is looked at when the shard is written, or when it is read again.
+    """
     body = f"""
     for n in range(200):
         content = (SOURCES / f'{{n:03}}').read_bytes()
-        yield n, {{'n': n, 'image': b'!' + content[1:] if n >= {first} else content, 'z': -1}}
+        yield n, {{'n': n, 'image': content[:-1] + b'!' if n >= {first} else content, 'z': -1}}
     """
-    tree = _build(bench, write_builder, body, sources)
+    tree = _build(bench, write_builder, body, sources, workers=workers, verify=verify)
     expected = {number: _content(number) for number in range(COUNT)}
     for number in range(first, COUNT):
-        expected[number] = b"!" + expected[number][1:]
+        expected[number] = expected[number][:-1] + b"!"
     assert _images(tree) == expected
-    assert (ONCE_MORE in bench.log_path.read_text()) == (first == 190)
+    log = bench.log_path.read_text()
+    assert (ONCE_MORE in log) == (first == 190)
+    assert ("the CRC of a record is wrong" in log) == (first == 190 and verify and CAN_SPLICE)
 
 
 SHARDS = (
@@ -212,7 +232,7 @@ def test_a_second_attempt_writes_many_shards_from_what_is_unpacked_again(
     unpacked = "dl_manager.extract(dl_manager.manual_dir / 'photos.zip')"
     splits = f"{{'train': self._generate_examples(settled({unpacked}))}}"
     builder = write_builder(top=SHARDS + SETTLED, features=FEATURES, body=body, splits=splits)
-    tree = bench.build(builder, verify=False, manual_dir=archive.parent, workers=workers)
+    tree = bench.build(builder, manual_dir=archive.parent, workers=workers)
     assert len(list(tree.glob("*.tfrecord-*"))) > 2
     assert _images(tree) == {number: _content(number) for number in range(COUNT)}
     assert ONCE_MORE in bench.log_path.read_text()

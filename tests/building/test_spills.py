@@ -38,7 +38,7 @@ def _write_shard(path: Path, spill: Spill) -> Path:
     table, made = path.with_name("table"), path.with_name("shard")
     places = Places([spill])
     table.write_bytes(places.extents(0, places.count).tobytes())
-    task = [str(made), str(table), 0, places.count, places.paths]
+    task = [str(made), str(table), 0, places.count, True, places.paths]
     assert shard.write(None, task, Progress(), CancelToken()) is None
     return made
 

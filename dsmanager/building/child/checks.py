@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def require_room(folder: Path, info: Any) -> None:
 def decode_first(tree: Path, info: Any, progress: Progress) -> None:
     """Decodes the first examples of every split, as a load will; all but what needs TensorFlow.
 
-    Raises VerificationError that names the split.
+    Raises VerificationError that names the split. A shard that is damaged is left to whoever reads
+    all of them.
     """
     try:
         decode = make_decoder(info.features)
@@ -37,7 +39,7 @@ def decode_first(tree: Path, info: Any, progress: Progress) -> None:
     for name, split in info.splits.items():
         path, count = Path(split.filepaths[0]), split.shard_lengths[0]
         shard = open_shard(tree / path.name, info.file_format.value, count)
-        for record in islice(shard.records(0, min(count, _EXAMPLES)), _EXAMPLES):
+        for record in _undamaged(shard.records(0, min(count, _EXAMPLES))):
             try:
                 decode(record)
             except Exception as error:
@@ -48,3 +50,8 @@ def decode_first(tree: Path, info: Any, progress: Progress) -> None:
                     hint="see that what the builder yields is what its features say",
                 ) from error
             progress.add_items()
+
+
+def _undamaged(records: Iterable[bytes]) -> Iterator[bytes]:
+    with suppress(VerificationError):
+        yield from records

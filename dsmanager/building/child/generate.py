@@ -64,8 +64,12 @@ def build(
 ) -> dict[str, Any]:
     """Builds one config below ``request["stage"]``; nothing else but the downloads is written.
 
-    ``when_loaded`` may start the first thread: before it this process forks.
+    The result says what was built, or, under "changed", which file that was to be read late did not
+    hold what it should. ``when_loaded`` may start the first thread: before it this process forks.
     """
+    earlier = request["earlier"]
+    if earlier is not None:
+        sys.stderr.write(f"{earlier['problem']}; now nothing is left to be read later\n")
     cls = load(request, progress)
     builder = construct(cls, request["config"], request["stage"])
     check_features(builder)
@@ -74,22 +78,28 @@ def build(
     pending.use_threads(workers)
     with (
         _partitions(request, builder, cls, is_parted, progress) as partitions,
-        ShardWriters(workers=workers, progress=progress) as shards,
+        ShardWriters(
+            workers=workers,
+            progress=progress,
+            read_again=Path(request["stage"]) if request["verify"] else None,
+            earlier_counts=earlier["counts"] if earlier is not None else None,
+        ) as shards,
         record_maker(
             builder.info.features, workers=1 if is_parted else workers, progress=progress
         ) as maker,
     ):
         when_loaded()
-        seams.use_writer(progress, shards, partitions, defer_files=True, maker=maker)
+        seams.use_writer(progress, shards, partitions, defer_files=earlier is None, maker=maker)
         beam.use_options(request["beam_options"], request["max_examples"])  # may refuse the writer
-        result = _first_attempt(request, builder, cls, progress)
-        if result is None:
-            seams.use_writer(progress, shards, partitions)
-            builder = construct(cls, request["config"], request["stage"])
-            # What is downloaded is fresh enough; what was unpacked of it may have been changed.
-            again = {"fresh_downloads": False, "fresh_extraction": True}
-            result = _build(request | again, builder, cls, progress)
-        return result | {"kept": str(partitions.folder)}
+        try:
+            result = _build(request, builder, cls, progress)
+        except ChangedFileError as error:
+            result = {"changed": error.message}
+        return result | {
+            "kept": str(partitions.folder),
+            "counts": shards.counts,
+            "has_unproven": shards.has_unproven,
+        }
 
 
 def _partitions(
@@ -140,17 +150,6 @@ def _has_partitions(request: dict[str, Any], builder: Any) -> bool:
             hint=f"leave it out: dsmanager build {builder.name}",
         )
     return why_not is None
-
-
-def _first_attempt(
-    request: dict[str, Any], builder: Any, cls: Any, progress: Progress
-) -> dict[str, Any] | None:
-    """None when a file that was to be read later did not hold what it should by then."""
-    try:
-        return _build(request, builder, cls, progress)
-    except ChangedFileError as error:
-        sys.stderr.write(f"{error.message}; now nothing is left to be read later\n")
-        return None
 
 
 def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:
@@ -223,7 +222,7 @@ def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progr
         url_infos=builder.url_infos,
         dataset_name=builder.name,
         force_download=request["fresh_downloads"],
-        force_extraction=request.get("fresh_extraction", request["fresh_downloads"]),
+        force_extraction=request["fresh_extraction"],
         register_checksums=register is not None,
         register_checksums_path=register,
     )

@@ -8,7 +8,7 @@ writer for them. Memory does not grow with the data.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -37,13 +37,27 @@ _MOST_SPILLS_AT_ONCE = 200  # each thread has all of them open
 class ShardWriters:
     """Up to ``workers`` processes that write the shards of a build. To be closed.
 
-    Helpers are forked at once where they can be: make it while this process has one thread.
+    Of shards below ``read_again`` whoever has them written looks at every CRC, where
+    ``has_unproven`` says that this must be. ``earlier_counts`` are :attr:`counts` of an earlier
+    attempt: every split must have as many examples. Helpers are forked at once where they can be:
+    make it while this process has one thread.
     """
 
-    def __init__(self, *, workers: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        progress: Progress,
+        read_again: Path | None = None,
+        earlier_counts: Mapping[str, int] | None = None,
+    ) -> None:
         self._progress = progress
         self._cancel = CancelToken()  # never set: whoever cancels a build ends its processes
-        self._counts: dict[tuple[str, str], int] = {}
+        self._read_again = read_again
+        self.counts = dict(earlier_counts or {})
+        """How many examples each split has, by ``dataset/split``."""
+        self.has_unproven = False
+        """Whether a shard may hold what is not what its builder has read."""
         self._crew: Crew | None = None
         self._threads = min(workers, _THREADS)
         if workers > 1 and can_fork():
@@ -96,7 +110,7 @@ class ShardWriters:
 
     def _require_same(self, places: Places, dataset: str, split: str) -> None:
         """A second attempt has as many examples as the first had."""
-        count = self._counts.setdefault((dataset, split), places.count)
+        count = self.counts.setdefault(f"{dataset}/{split}", places.count)
         if count != places.count:
             raise DsmanagerError(
                 f"split {split}: {count:,} examples at first, and {places.count:,} when they were "
@@ -112,12 +126,15 @@ class ShardWriters:
         folder: Path,
     ) -> None:
         table = temporary_path(folder / "extents")
+        is_proven_later = self._read_again is not None and folder.is_relative_to(self._read_again)
         try:
             with open(table, "xb") as file:
                 for each in bounds:
-                    file.write(places.extents(*each).tobytes())
+                    rows = places.extents(*each)
+                    self.has_unproven |= is_proven_later and shard.has_movable(rows)
+                    file.write(rows.tobytes())
             tasks = [
-                [path, os.fspath(table), start, stop - start, places.paths]
+                [path, os.fspath(table), start, stop - start, is_proven_later, places.paths]
                 for path, (start, stop) in zip(paths, bounds, strict=True)
             ]
             places.release()  # whoever writes a shard opens them, and there may be many
@@ -133,7 +150,7 @@ class ShardWriters:
             for _, changed in crew.run(tasks):
                 _require_unchanged(changed)
         except BaseException:
-            self._crew = None  # it has ended; a second attempt does without
+            self._crew = None  # it has ended; who builds another dataset now does without
             crew.__exit__()
             raise
 

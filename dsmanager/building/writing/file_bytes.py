@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import google_crc32c
 
 from dsmanager.errors import VerificationError
+from dsmanager.records.splicing import Pipe
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
@@ -28,7 +30,10 @@ __all__ = [
 ]
 
 WORTH_DEFERRING_BYTES = 16 << 10
-_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
+_NOT_OF_THE_FILE = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+)
 """What goes wrong whichever file it is; everything else says that it is not what it was."""
 
 
@@ -89,24 +94,38 @@ class FileBytes:
 
         Raises ChangedFileError, and OSError when memory, descriptors or the disk fail.
         """
+        self._use(partial(_fill, target))
+
+    def move_into(self, pipe: Pipe) -> None:
+        """The same for a pipe; changes are noticed that come before it has left the pipe."""
+        self._use(lambda descriptor: pipe.move(descriptor, len(self)))
+
+    def _use(self, use: Callable[[int], None]) -> None:
+        """Has the open file used. EOFError says that it is shorter than it was."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                got = os.readv(descriptor, [target])
-                while got < len(target):
-                    more = os.readv(descriptor, [target[got:]])
-                    if not more:
-                        raise ChangedFileError(self.path)
-                    got += more
+                use(descriptor)
                 status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
+        except EOFError as error:
+            raise ChangedFileError(self.path) from error
         except OSError as error:
             if error.errno in _NOT_OF_THE_FILE:
                 raise
             raise ChangedFileError(self.path) from error
         if state_of(status) != self.state:
             raise ChangedFileError(self.path)
+
+
+def _fill(target: memoryview, descriptor: int) -> None:
+    got = os.readv(descriptor, [target])
+    while got < len(target):
+        more = os.readv(descriptor, [target[got:]])
+        if not more:
+            raise EOFError("a file became shorter")
+        got += more
 
 
 def packed(pieces: Iterable[Piece]) -> bytes:

@@ -16,9 +16,10 @@ from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes, u
 from dsmanager.errors import VerificationError
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.records.framing import FramedFile
+from dsmanager.records.splicing import CAN_SPLICE
 from dsmanager.records.tfrecord import FRAMING_BYTES
 
-__all__ = ["CALL", "EXTENT", "NO_CRC", "mismatch", "read_record", "write"]
+__all__ = ["CALL", "EXTENT", "NO_CRC", "has_movable", "mismatch", "read_record", "write"]
 
 CALL = "dsmanager.building.writing.shard:write"
 
@@ -32,9 +33,10 @@ EXTENT = np.dtype(
 def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> str | None:
     """Writes one shard; counts records and bytes. Returns the path of a file that has changed.
 
-    ``task`` is ``[path, table, first, count, spills]``: the rows of the table on disk that the
-    shard is made from, and the paths of the spills. Raises OSError, and VerificationError
-    for a record that is not what was written.
+    ``task`` is ``[path, table, first, count, is_proven_later, spills]``: the rows of the table on
+    disk that the shard is made from, whether somebody looks at every CRC of the shard later, so
+    that content of files need not be looked at here where its CRC is known, and the paths of the
+    spills. Raises OSError, and VerificationError for a record that is not what was written.
     """
     try:
         _write(task, progress, cancel)
@@ -44,8 +46,9 @@ def write(_setup: Any, task: Any, progress: Progress, cancel: CancelToken) -> st
 
 
 def _write(task: Any, progress: Progress, cancel: CancelToken) -> None:
-    path, table, first, count, spills = task
+    path, table, first, count, is_proven_later, spills = task
     rows = np.fromfile(table, EXTENT, count=count, offset=first * EXTENT.itemsize)
+    may_move = is_proven_later and CAN_SPLICE
     size_bytes = int(rows["length"].sum()) + count * FRAMING_BYTES
 
     def written(records: int, size_bytes: int) -> None:
@@ -60,10 +63,19 @@ def _write(task: Any, progress: Progress, cancel: CancelToken) -> None:
         shard = stack.enter_context(FramedFile(Path(path), size_bytes=size_bytes, written=written))
         for spill, offset, stored_bytes, length, crc in rows.tolist():
             descriptor = descriptors[spill]
+            if may_move and crc != NO_CRC and stored_bytes != length:
+                told = os.pread(descriptor, stored_bytes, offset)
+                shard.move(unpacked(told), length, crc)
+                continue
             read_record(descriptor, offset, stored_bytes, shard.room(length))
             written_crc = shard.frame()
             if crc not in (NO_CRC, written_crc):
                 raise mismatch(descriptor, offset, stored_bytes, length)
+
+
+def has_movable(rows: Any) -> bool:
+    """Whether, of rows of a table, the content of some need not be looked at."""
+    return CAN_SPLICE and bool(((rows["crc"] != NO_CRC) & (rows["stored"] != rows["length"])).any())
 
 
 def read_record(descriptor: int, offset: int, stored_bytes: int, target: memoryview) -> None:

@@ -1,0 +1,121 @@
+"""Content of files moved into another one within the kernel, which no process then has to look at.
+
+Pages of the sources are handed through a pipe and copied once, to their place (``splice(2)``); what
+reads into a buffer and writes from there copies twice, through the processor's caches. Linux only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from dsmanager.files import write_pieces
+
+__all__ = ["CAN_SPLICE", "Movable", "Pipe"]
+
+CAN_SPLICE = sys.platform == "linux" and hasattr(os, "splice")
+
+_PIPE_BYTES = 1 << 20  # the most that Linux gives everybody
+_PIECE_BYTES = 64 << 10
+_splice = cast(Any, getattr(os, "splice", None))
+
+
+class Movable(Protocol):
+    """Content of a known length that is moved, and not read."""
+
+    def __len__(self) -> int: ...
+
+    def move_into(self, pipe: Pipe) -> None: ...
+
+
+class Pipe:
+    """The way into the file open as ``target``, at whose position all that is given arrives.
+
+    In the order in which it is given, and not before the pipe is full or :meth:`drain` is called:
+    a file that is changed until then may arrive changed. For one thread; to be closed, which gives
+    up what has not arrived.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._in, False)
+        with suppress(OSError):  # whoever has many of them gets smaller ones
+            _set_size(self._in, _PIPE_BYTES)
+        self._small: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def write(self, content: bytes) -> None:
+        """Little, best: it is copied."""
+        self._small.append(content)
+
+    def move(self, source: int, size_bytes: int) -> None:
+        """So much of the open file ``source``, from its position on.
+
+        Raises EOFError when it is shorter, OSError when it or the target fails.
+        """
+        self._put_small()
+        while size_bytes:
+            try:
+                moved = _splice(source, self._in, size_bytes)
+            except BlockingIOError:
+                self._empty()
+                continue
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                moved = self._copied(source, size_bytes)  # its file system cannot
+            if not moved:
+                raise EOFError("a file became shorter while it was moved")
+            size_bytes -= moved
+            self._waiting_bytes += moved
+
+    def drain(self) -> None:
+        """All that was given is in the target. Raises OSError."""
+        self._put_small()
+        self._empty()
+
+    def close(self) -> None:
+        os.close(self._in)
+        os.close(self._out)
+
+    def _put_small(self) -> None:
+        rest = memoryview(b"".join(self._small))
+        self._small.clear()
+        while rest:
+            try:
+                written = os.write(self._in, rest)
+            except BlockingIOError:
+                self._empty()
+                continue
+            self._waiting_bytes += written
+            rest = rest[written:]
+
+    def _copied(self, source: int, size_bytes: int) -> int:
+        """Moves some of it by way of this process; returns how much."""
+        self._empty()
+        content = os.read(source, min(size_bytes, _PIECE_BYTES))
+        write_pieces(self._target, [content])
+        self._waiting_bytes -= len(content)  # it has arrived
+        return len(content)
+
+    def _empty(self) -> None:
+        while self._waiting_bytes:
+            try:
+                arrived = _splice(self._out, self._target, self._waiting_bytes)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                content = os.read(self._out, self._waiting_bytes)  # the target's cannot
+                write_pieces(self._target, [content])
+                arrived = len(content)
+            self._waiting_bytes -= arrived
+
+
+def _set_size(pipe: int, size_bytes: int) -> None:
+    import fcntl
+
+    fcntl.fcntl(pipe, cast(Any, fcntl).F_SETPIPE_SZ, size_bytes)
