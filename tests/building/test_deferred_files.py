@@ -270,7 +270,7 @@ def test_what_is_deferred_has_been_there_unchanged(tmp_path: Path, sources: Path
     status = old.stat()
     while time.time_ns() - status.st_ctime_ns < 30_000_000:
         pass  # until the clock of files has gone on
-    deferral = Deferral(None, sources)
+    deferral = Deferral(sources)
     for _ in range(64):  # on trial
         assert deferral.of_path(old) is None
     found = deferral.of_path(old)
@@ -303,7 +303,7 @@ def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(sources: 
     same = sources / "of the same length"
     same.write_bytes(_content(150))
     _wait_for_the_clock_of(sources)
-    deferral = Deferral(None, sources)
+    deferral = Deferral(sources)
 
     def found(content: bytes, *opened: Path | str) -> FileBytes | None:
         for path in opened:
@@ -332,7 +332,7 @@ def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(sources: 
 
 
 def test_a_builder_that_reads_no_whole_files_is_not_watched_for_long(sources: Path) -> None:
-    deferral = Deferral(None, sources)
+    deferral = Deferral(sources)
     for _ in range(64):
         os.close(os.open(sources / "150", os.O_RDONLY))
         assert deferral.opened
@@ -363,7 +363,7 @@ def test_what_was_read_goes_into_a_record_with_a_file_that_is_named(
 
 def test_files_that_other_threads_open_do_not_matter(sources: Path) -> None:
     _wait_for_the_clock_of(sources)
-    deferral = Deferral(None, sources)
+    deferral = Deferral(sources)
     content = _content(150)
     stopped = threading.Event()
 
@@ -388,7 +388,7 @@ def test_files_that_other_threads_open_do_not_matter(sources: Path) -> None:
 
 
 def test_whoever_says_that_a_file_is_opened_is_not_disturbed(tmp_path: Path) -> None:
-    deferral = Deferral(None, tmp_path)
+    deferral = Deferral(tmp_path)
     for arguments in [(), ("path",), ("path", "r", None), (5, "r", 0), (b"path", "r", os.O_RDWR)]:
         sys.audit("open", *arguments)
     assert not deferral.opened
@@ -431,7 +431,7 @@ def test_content_is_not_looked_for_on_a_spinning_disk_that_is_not_the_datasets(
 ) -> None:
     monkeypatch.setattr("dsmanager.building.writing.deferral._is_spinning", lambda _: True)
     _wait_for_the_clock_of(sources)
-    deferral = Deferral(None, sources.parent / folder)
+    deferral = Deferral(sources.parent / folder)
     found = []
     for _ in range(65):
         os.close(os.open(sources / "150", os.O_RDONLY))

@@ -16,18 +16,16 @@ import stat
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
-from tensorflow_datasets.core import features as feature_lib
 
 from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes, state_of
 from dsmanager.building.writing.opened import listen
 
-__all__ = ["Deferral", "Images"]
+__all__ = ["Deferral"]
 
 _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
@@ -43,43 +41,23 @@ class Deferral:
     A builder that takes away each file once it is used gets all of them read at once.
     """
 
-    def __init__(self, features: Any, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         """``folder`` is where the dataset goes."""
-        self._images = Images.of(features)
         self._device = folder.stat().st_dev
         self._started_ns = time.time_ns()
         self._old_ns = self._started_ns - _LONGEST_LAG_NS
         self._named, self._read = _Trial(), _Trial()
         self._misses = 0
-        self.is_resolved = False
-        """Whether something stands for a file in the last example."""
+        self._has_deferred = False
         self.opened: deque[str] = deque(maxlen=_REMEMBERED_FILES)
         """What has been opened for an example."""
         self._listened_before = listen(self.opened)
 
-    def resolved(self, example: Any) -> Any:
-        """The same example with images in memory, or with what stands for their files.
+    def image(self, value: Any) -> Any:
+        """What a builder gives for an image, in memory, or what stands for its file.
 
         A value that no image is made from stays what it is.
         """
-        self.is_resolved = False
-        if self._images is not None:
-            example = self._resolved(example, self._images)
-        if self.opened:
-            self.opened.clear()
-        return example
-
-    def _resolved(self, example: Any, images: Images) -> Any:
-        if type(example) is not dict or example.keys() != images.names:
-            return example
-        found = {}
-        for name in images.own:
-            found[name] = self._image(example[name])
-        for name, inner in images.inner:
-            found[name] = self._resolved(example[name], inner)
-        return example | found
-
-    def _image(self, value: Any) -> Any:
         kind = type(value)
         if kind is io.BytesIO or kind is io.BufferedReader:
             try:
@@ -89,6 +67,13 @@ class Deferral:
         elif kind is not bytes:
             return self.of_path(value) or value if isinstance(value, (str, os.PathLike)) else value
         return self.of_content(value) or value
+
+    def end_example(self) -> bool:
+        """What is opened from now on is for the next example. Whether in this one is a file."""
+        has_deferred, self._has_deferred = self._has_deferred, False
+        if self.opened:
+            self.opened.clear()
+        return has_deferred
 
     def of_path(self, named: str | os.PathLike[str]) -> FileBytes | None:
         """What stands for a file; None for one that is to be read now, and for what is none."""
@@ -146,7 +131,7 @@ class Deferral:
     def _admitted(self, file: FileBytes, is_admitted: bool) -> FileBytes | None:
         if not is_admitted:
             return None
-        self.is_resolved = True
+        self._has_deferred = True
         return file
 
     def _miss(self) -> None:
@@ -170,26 +155,6 @@ class Deferral:
             and stat.S_ISREG(status.st_mode)
             and (changed_ns < self._old_ns or changed_ns < self._started_ns - _lag_ns(changed_ns))
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """Where the images of an example are: which of its ``names``, and where in those of others."""
-
-    names: frozenset[str]
-    own: tuple[str, ...]
-    inner: tuple[tuple[str, Images], ...]
-
-    @classmethod
-    def of(cls, features: Any) -> Images | None:
-        """None where there are none. Those in sequences are not looked for."""
-        if type(features) is not feature_lib.FeaturesDict:
-            return None
-        items = list(features.items())
-        own = tuple(name for name, each in items if type(each) is feature_lib.Image)
-        inner = [(name, cls.of(each)) for name, each in items]
-        found = tuple((name, each) for name, each in inner if each is not None)
-        return cls(frozenset(features), own, found) if own or found else None
 
 
 class _Trial:

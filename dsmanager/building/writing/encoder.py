@@ -19,21 +19,22 @@ from tensorflow_datasets.core import utils
 
 from dsmanager.building.writing.file_bytes import FileBytes
 
-__all__ = ["make_encoder"]
+__all__ = ["has_images", "make_encoder"]
 
 _Encode = Callable[[Any], Any]
 _REMEMBERED = 4096
 
 
-def make_encoder(features: Any) -> _Encode:
+def make_encoder(features: Any, image: _Encode | None = None) -> _Encode:
     """A function that gives what ``features.encode_example`` gives, and raises what it raises.
 
-    What stands for an image in a file that is read later stays what it is.
+    ``image`` gets what is given for an image first, unless that is in a sequence, and may return
+    what stands for a file that is read later: it stays what it is.
     """
     whole: _Encode = features.encode_example
     if type(features) is not feature_lib.FeaturesDict:
         return whole
-    fields = [(name, feature, _encoder(feature)) for name, feature in features.items()]
+    fields = [(name, feature, _encoder(feature, image)) for name, feature in features.items()]
     names = {name for name, _, _ in fields}
 
     def encode(example: Any) -> Any:
@@ -50,12 +51,19 @@ def make_encoder(features: Any) -> _Encode:
     return encode
 
 
-def _encoder(feature: Any) -> _Encode:
+def has_images(features: Any) -> bool:
+    """Whether there are some that are not in sequences."""
+    if type(features) is feature_lib.FeaturesDict:
+        return any(map(has_images, features.values()))
+    return type(features) is feature_lib.Image
+
+
+def _encoder(feature: Any, image: _Encode | None) -> _Encode:
     kind = type(feature)
     if kind is feature_lib.FeaturesDict:
-        return make_encoder(feature)
+        return make_encoder(feature, image)
     if kind is feature_lib.Image:
-        return _image_encoder(feature)
+        return _image_encoder(feature, image)
     if kind is feature_lib.ClassLabel:
         return _label_encoder(feature)
     general: _Encode = feature.encode_example
@@ -70,10 +78,12 @@ def _encoder(feature: Any) -> _Encode:
     return _array_encoder(feature, dtype, shape) if shape else _scalar_encoder(feature, dtype)
 
 
-def _image_encoder(feature: Any) -> _Encode:
+def _image_encoder(feature: Any, image: _Encode | None) -> _Encode:
     general: _Encode = feature.encode_example
 
     def encode(value: Any) -> Any:
+        if image is not None:
+            value = image(value)
         kind = type(value)
         if kind is bytes or kind is FileBytes:
             return value

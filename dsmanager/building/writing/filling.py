@@ -37,7 +37,7 @@ def fill(
     """
     from tensorflow_datasets.core import utils
 
-    encoder = make_encoder(features)
+    encoder = make_encoder(features, deferral.image if deferral is not None else None)
     records = Records(features.get_serialized_info(), split, keep_order, spill, progress)
     number = -1
     for pair in examples:
@@ -46,18 +46,17 @@ def fill(
             raise TypeError(f"a generator yields (key, example), not {type(pair).__name__}")
         key, example = pair
         try:
-            if deferral is not None:
-                example = deferral.resolved(example)
             if beside:
                 encoded, pending = encode(encoder, example)
             else:
                 encoded, pending = encoder(example), []
         except Exception as error:
             utils.reraise(error, prefix=f"Failed to encode the example {key!r}:\n")
+        is_deferred = deferral is not None and deferral.end_example()
         place = number if keep_order and not isinstance(key, int) else key
         if pending:
             records.add_later(place, encoded, pending)
-        elif not (maker and deferral and deferral.is_resolved and maker.takes(place, encoded)):
+        elif not (is_deferred and maker is not None and maker.takes(place, encoded)):
             records.add(place, encoded)
         del pair, example, encoded  # the next one finds their memory free
     records.finish()

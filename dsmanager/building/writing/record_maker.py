@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dsmanager.building.writing.deferral import Images
+from dsmanager.building.writing.encoder import has_images
 from dsmanager.building.writing.file_bytes import ChangedFileError, FileBytes
 from dsmanager.building.writing.records import Records
 from dsmanager.building.writing.spill import Spill
@@ -53,7 +53,7 @@ def record_maker(
     To be entered while this process has one thread.
     """
     maker = None
-    if workers > 1 and Images.of(features) is not None and can_fork():
+    if workers > 1 and has_images(features) and can_fork():
         with suppress(OSError):  # no room for another process
             maker = RecordMaker(progress)
     try:

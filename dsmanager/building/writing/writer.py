@@ -69,9 +69,7 @@ def write_examples(
                 self._features.get_serialized_info(), split_name, disable_shuffling, made
             ):
                 maker = None
-            deferring = (
-                closing(Deferral(self._features, own.parent)) if defer_files else nullcontext()
-            )
+            deferring = closing(Deferral(own.parent)) if defer_files else nullcontext()
             with deferring as deferral:
                 fill(
                     spills[0],
