@@ -174,9 +174,15 @@ def build(
         result = attempt(request)
         problem = _problem(result, verify, progress, cancel)
         if problem is not None:
-            remove_path(stage / "data")
-            result = attempt(request | _once_more(problem, result["counts"]))
-            _problem(result, verify, progress, cancel)
+            for folder in (stage / "data", scratch):
+                with suppress(OSError):  # it goes with the stage
+                    remove_path(folder)
+            scratch.mkdir(exist_ok=True)
+            again = _once_more(problem, result["counts"], stage / "again")
+            result = attempt(request | again)
+            problem = _problem(result, verify, progress, cancel)
+        if problem is not None:
+            raise VerificationError(problem, hint=f"see what it printed: less '{log_path}'")
     finally:
         remove_path(partial_dir)
         for folder in (download_dir / "extracted", *reversed(made)):
@@ -215,12 +221,13 @@ def _problem(
     return None
 
 
-def _once_more(problem: str, counts: Mapping[str, int]) -> dict[str, Any]:
+def _once_more(problem: str, counts: Mapping[str, int], stage: Path) -> dict[str, Any]:
     """What the request of a second attempt says: everything is read at once.
 
     What is downloaded is fresh enough; what was unpacked of it may have been changed.
     """
     return {
+        "stage": str(stage),
         "fresh_downloads": False,
         "fresh_extraction": True,
         "earlier": {"problem": problem, "counts": counts},

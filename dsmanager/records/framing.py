@@ -6,10 +6,11 @@ import ctypes
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import TracebackType
 
 from dsmanager.files import reserve, write_pieces
 from dsmanager.records.checksum import crc32c_at
-from dsmanager.records.splicing import Movable, Pipe
+from dsmanager.records.splicing import Movable, Pipe, TargetError
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, RecordFile, header, masked
 
 __all__ = ["FramedFile"]
@@ -67,11 +68,14 @@ class FramedFile(RecordFile):
         if self._pipe is None:
             self._pipe = Pipe(self._descriptor)
         self._pipe.write(header(length))
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                self._pipe.write(piece)
-            else:
-                piece.move_into(self._pipe)
+        try:
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    self._pipe.write(piece)
+                else:
+                    piece.move_into(self._pipe)
+        except TargetError as error:
+            raise error.reason from None
         self._pipe.write(crc.to_bytes(4, "little"))
         self._filled += length + FRAMING_BYTES
         self._count += 1
@@ -83,9 +87,24 @@ class FramedFile(RecordFile):
         try:
             self._flush()
         finally:
-            if self._pipe is not None:
-                self._pipe.close()
-            os.close(self._descriptor)
+            self._release()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """After an error nothing more is written."""
+        if kind is None:
+            self.close()
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        os.close(self._descriptor)
 
     def _use(self, buffer: bytearray) -> None:
         self._buffer = memoryview(buffer)
@@ -93,7 +112,10 @@ class FramedFile(RecordFile):
 
     def _flush(self) -> None:
         if self._pipe is not None and self._is_moving:
-            self._pipe.drain()
+            try:
+                self._pipe.drain()
+            except TargetError as error:
+                raise error.reason from None
         else:
             write_pieces(self._descriptor, [self._buffer[: self._filled]])
         self._is_moving = False

@@ -1,12 +1,12 @@
 """Content of files moved into another one within the kernel, which no process then has to look at.
 
 Pages of the sources are handed through a pipe and copied once, to their place (``splice(2)``); what
-reads into a buffer and writes from there copies twice, through the processor's caches. Linux only.
+reads into a buffer and writes from there copies twice, through the processor's caches. Linux only;
+where a file system or a sandbox does not allow it the content is copied.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import suppress
@@ -14,13 +14,22 @@ from typing import Any, Protocol, cast
 
 from dsmanager.files import write_pieces
 
-__all__ = ["CAN_SPLICE", "Movable", "Pipe"]
+__all__ = ["CAN_SPLICE", "Movable", "Pipe", "TargetError"]
 
 CAN_SPLICE = sys.platform == "linux" and hasattr(os, "splice")
 
 _PIPE_BYTES = 1 << 20  # the most that Linux gives everybody
 _PIECE_BYTES = 64 << 10
 _splice = cast(Any, getattr(os, "splice", None))
+_WITHOUT_WAITING = cast(int, getattr(os, "SPLICE_F_NONBLOCK", 0))
+
+
+class TargetError(Exception):
+    """What is moved could not be written, for the ``reason``: no fault of where it is from."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Movable(Protocol):
@@ -35,14 +44,15 @@ class Pipe:
     """The way into the file open as ``target``, at whose position all that is given arrives.
 
     In the order in which it is given, and not before the pipe is full or :meth:`drain` is called:
-    a file that is changed until then may arrive changed. For one thread; to be closed, which gives
-    up what has not arrived.
+    of a file that is changed until then it may arrive changed. For one thread; to be closed, which
+    gives up what has not arrived. After an error it is of no more use.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._out, self._in = os.pipe()
-        os.set_blocking(self._in, False)
+        for end in (self._out, self._in):
+            os.set_blocking(end, False)  # nobody is at the other one
         with suppress(OSError):  # whoever has many of them gets smaller ones
             _set_size(self._in, _PIPE_BYTES)
         self._small: list[bytes] = []
@@ -55,28 +65,27 @@ class Pipe:
     def move(self, source: int, size_bytes: int) -> None:
         """So much of the open file ``source``, from its position on.
 
-        Raises EOFError when it is shorter, OSError when it or the target fails.
+        Raises EOFError when it is shorter, OSError when it cannot be read, and TargetError.
         """
         self._put_small()
         while size_bytes:
             try:
-                moved = _splice(source, self._in, size_bytes)
+                moved = _splice(source, self._in, size_bytes, flags=_WITHOUT_WAITING)
+                self._waiting_bytes += moved
             except BlockingIOError:
                 self._empty()
                 continue
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                moved = self._copied(source, size_bytes)  # its file system cannot
+            except OSError:
+                moved = self._copied(source, size_bytes)
             if not moved:
                 raise EOFError("a file became shorter while it was moved")
             size_bytes -= moved
-            self._waiting_bytes += moved
 
     def drain(self) -> None:
-        """All that was given is in the target. Raises OSError."""
+        """All that was given is in the target. Raises TargetError."""
         self._put_small()
-        self._empty()
+        if self._waiting_bytes:
+            self._empty()
 
     def close(self) -> None:
         os.close(self._in)
@@ -94,25 +103,33 @@ class Pipe:
             self._waiting_bytes += written
             rest = rest[written:]
 
+    def _empty(self) -> None:
+        """Makes room, of which there was none: all that is in the pipe goes to the target."""
+        try:
+            if not self._waiting_bytes:
+                raise BlockingIOError("a pipe with nothing in it is full")
+            while self._waiting_bytes:
+                with suppress(OSError):
+                    arrived = _splice(self._out, self._target, self._waiting_bytes)
+                    self._waiting_bytes -= arrived
+                    if arrived:
+                        continue
+                content = os.read(self._out, self._waiting_bytes)
+                self._waiting_bytes -= len(content)
+                write_pieces(self._target, [content])
+        except OSError as error:
+            raise TargetError(error) from error
+
     def _copied(self, source: int, size_bytes: int) -> int:
         """Moves some of it by way of this process; returns how much."""
-        self._empty()
+        if self._waiting_bytes:
+            self._empty()
         content = os.read(source, min(size_bytes, _PIECE_BYTES))
-        write_pieces(self._target, [content])
-        self._waiting_bytes -= len(content)  # it has arrived
+        try:
+            write_pieces(self._target, [content])
+        except OSError as error:
+            raise TargetError(error) from error
         return len(content)
-
-    def _empty(self) -> None:
-        while self._waiting_bytes:
-            try:
-                arrived = _splice(self._out, self._target, self._waiting_bytes)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                content = os.read(self._out, self._waiting_bytes)  # the target's cannot
-                write_pieces(self._target, [content])
-                arrived = len(content)
-            self._waiting_bytes -= arrived
 
 
 def _set_size(pipe: int, size_bytes: int) -> None:

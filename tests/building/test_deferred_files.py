@@ -265,6 +265,54 @@ def test_a_file_that_changes_before_it_is_read_has_all_read_once_more(
         assert _images(tree) == {**expected, 190: b"new" * 10_000}
 
 
+INNER = """
+import pathlib
+from dsmanager.records.tfrecord import read_records
+
+def count_of_bangs(data_dir, sources, count):
+    class Inner(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name, url_infos, pkg_dir_path = 'inner', {}, sources
+        VERSION = tfds.core.Version('1.0.0')
+
+        def _info(self):
+            features = {'image': tfds.features.Image(encoding_format='jpeg')}
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {'train': self._generate_examples()}
+
+        def _generate_examples(self):
+            for n in range(count):
+                content = (sources / f'{n:03}').read_bytes()
+                yield n, {'image': content[:-1] + b'!' if n == 190 else content}
+
+    inner = Inner(data_dir=f'{data_dir}/{count}')
+    inner.download_and_prepare()
+    shards = pathlib.Path(inner.data_dir).glob('*.tfrecord-*')
+    return sum(b'\\xbe!' in record for path in shards for record in read_records(path))
+"""
+"""A dataset that a builder builds and reads while it makes its own: of file 190 the end differs."""
+
+
+@pytest.mark.parametrize("place", ["str(self._data_dir_root)", "tempfile.mkdtemp()"])
+def test_a_dataset_that_a_builder_builds_and_reads_itself(
+    bench: Any, write_builder: Write, sources: Path, place: str
+) -> None:
+    """Nobody else reads its shards again."""
+    body = f"""
+    import tempfile
+    sources = pathlib.Path({str(sources)!r})
+    found = [count_of_bangs({place}, sources, count) for count in (100, COUNT)]
+    yield 0, {{'n': found[0] * 10 + found[1]}}
+    """.replace("COUNT", str(COUNT))
+    builder = write_builder(top=INNER, features="{'n': np.int64}", body=body)
+    (shard,) = bench.build(builder, workers=1).glob("*.tfrecord-*")
+    (record,) = read_records(shard)
+    assert parse_example(record)["n"] == [1]
+    assert bench.log_path.read_text().count(ONCE_MORE) == 1
+
+
 def test_what_is_deferred_has_been_there_unchanged(tmp_path: Path, sources: Path) -> None:
     old = sources / "150"
     status = old.stat()

@@ -104,6 +104,25 @@ def test_records_that_are_moved_stand_between_others(
         assert told == [len(records), path.stat().st_size]
 
 
+def test_where_it_is_forbidden_all_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some sandboxes forbid it."""
+
+    def forbidden(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EPERM, "splice")
+
+    monkeypatch.setattr("dsmanager.records.splicing._splice", forbidden)
+    contents = [_content(length) for length in (5, 3_000_000, 70_000, 6)]
+    with _pipe(tmp_path / "target") as pipe:
+        pipe.write(contents[0])
+        Source(tmp_path / "1", contents[1]).move_into(pipe)
+        Source(tmp_path / "2", contents[2]).move_into(pipe)
+        pipe.write(contents[3])
+        pipe.drain()
+    assert (tmp_path / "target").read_bytes() == b"".join(contents)
+
+
 def test_what_cannot_be_spliced_is_copied(tmp_path: Path) -> None:
     """The environment of a process cannot."""
     environ = Path("/proc/self/environ")
@@ -134,7 +153,30 @@ def test_a_source_that_becomes_shorter_on_the_way_arrives_in_its_length(tmp_path
     assert (tmp_path / "target").stat().st_size == 10_000
 
 
-def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
-    source = Source(tmp_path / "source", bytes(3 << 20))
-    with _pipe(Path("/dev/full")) as pipe, pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        source.move_into(pipe)
+@pytest.mark.parametrize("can_splice", [True, False])
+@pytest.mark.parametrize("length", [100, 3 << 20])
+def test_a_full_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, can_splice: bool
+) -> None:
+    """Of the file that is written, and nothing waits for what is still in the pipe."""
+    if not can_splice:
+        monkeypatch.setattr("os.O_WRONLY", os.O_WRONLY | os.O_APPEND)
+    source = Source(tmp_path / "source", bytes(length))
+    monkeypatch.setattr("os.O_EXCL", 0)
+    with (
+        pytest.raises(OSError, match=os.strerror(errno.ENOSPC)),
+        FramedFile(Path("/dev/full"), size_bytes=0, written=lambda *_: None) as shard,
+    ):
+        shard.move([b"before", source], length + 6, 0)
+
+
+def test_what_is_given_up_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    short = Source(tmp_path / "source", bytes(100))
+    os.truncate(short.path, 99)
+    with (
+        pytest.raises(EOFError),
+        FramedFile(path, size_bytes=0, written=lambda *_: None) as shard,
+    ):
+        shard.move([b"before", short], 106, 0)
+    assert path.read_bytes() == b""

@@ -25,11 +25,11 @@ def require_room(folder: Path, info: Any) -> None:
         require_free_bytes(folder, announced, f"{info.full_name}")
 
 
-def decode_first(tree: Path, info: Any, progress: Progress) -> None:
+def decode_first(tree: Path, info: Any, progress: Progress, *, skip_damaged: bool = False) -> None:
     """Decodes the first examples of every split, as a load will; all but what needs TensorFlow.
 
-    Raises VerificationError that names the split. A shard that is damaged is left to whoever reads
-    all of them.
+    Raises VerificationError that names the split. With ``skip_damaged`` a shard that is damaged is
+    left to whoever reads all of them.
     """
     try:
         decode = make_decoder(info.features)
@@ -39,7 +39,8 @@ def decode_first(tree: Path, info: Any, progress: Progress) -> None:
     for name, split in info.splits.items():
         path, count = Path(split.filepaths[0]), split.shard_lengths[0]
         shard = open_shard(tree / path.name, info.file_format.value, count)
-        for record in _undamaged(shard.records(0, min(count, _EXAMPLES))):
+        records = shard.records(0, min(count, _EXAMPLES))
+        for record in _undamaged(records) if skip_damaged else records:
             try:
                 decode(record)
             except Exception as error:

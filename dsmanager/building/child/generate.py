@@ -81,7 +81,8 @@ def build(
         ShardWriters(
             workers=workers,
             progress=progress,
-            read_again=Path(request["stage"]) if request["verify"] else None,
+            dataset=Path(builder.data_dir),
+            is_proven_later=request["verify"],
             earlier_counts=earlier["counts"] if earlier is not None else None,
         ) as shards,
         record_maker(
@@ -92,7 +93,7 @@ def build(
         seams.use_writer(progress, shards, partitions, defer_files=earlier is None, maker=maker)
         beam.use_options(request["beam_options"], request["max_examples"])  # may refuse the writer
         try:
-            result = _build(request, builder, cls, progress)
+            result = _build(request, builder, cls, progress, shards)
         except ChangedFileError as error:
             result = {"changed": error.message}
         return result | {
@@ -152,7 +153,9 @@ def _has_partitions(request: dict[str, Any], builder: Any) -> bool:
     return why_not is None
 
 
-def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) -> dict[str, Any]:
+def _build(
+    request: dict[str, Any], builder: Any, cls: Any, progress: Progress, shards: ShardWriters
+) -> dict[str, Any]:
     downloads: list[Any] = []
 
     def make_downloads(**_: Any) -> Any:
@@ -179,7 +182,7 @@ def _build(request: dict[str, Any], builder: Any, cls: Any, progress: Progress) 
         about["max_examples"] = request["max_examples"]
     write_json(tree / PROVENANCE, about)
     if request["verify"]:
-        decode_first(tree, builder.info, progress)
+        decode_first(tree, builder.info, progress, skip_damaged=shards.has_unproven)
     manager.drop_unused(request["old_urls"])
     default = builder.get_default_builder_config()
     return {

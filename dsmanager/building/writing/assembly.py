@@ -37,10 +37,11 @@ _MOST_SPILLS_AT_ONCE = 200  # each thread has all of them open
 class ShardWriters:
     """Up to ``workers`` processes that write the shards of a build. To be closed.
 
-    Of shards below ``read_again`` whoever has them written looks at every CRC, where
-    ``has_unproven`` says that this must be. ``earlier_counts`` are :attr:`counts` of an earlier
-    attempt: every split must have as many examples. Helpers are forked at once where they can be:
-    make it while this process has one thread.
+    ``dataset`` is the version folder of what is built; a builder may build others meanwhile, with
+    the same writers. With ``is_proven_later`` whoever has its shards written looks at every CRC in
+    them, where ``has_unproven`` says that this must be. ``earlier_counts`` are :attr:`counts` of an
+    earlier attempt: every split of it must have as many examples. Helpers are forked at once where
+    they can be: make it while this process has one thread.
     """
 
     def __init__(
@@ -48,16 +49,19 @@ class ShardWriters:
         *,
         workers: int,
         progress: Progress,
-        read_again: Path | None = None,
+        dataset: Path | None = None,
+        is_proven_later: bool = False,
         earlier_counts: Mapping[str, int] | None = None,
     ) -> None:
         self._progress = progress
         self._cancel = CancelToken()  # never set: whoever cancels a build ends its processes
-        self._read_again = read_again
-        self.counts = dict(earlier_counts or {})
-        """How many examples each split has, by ``dataset/split``."""
+        self._dataset = dataset
+        self._is_proven_later = is_proven_later
+        self._earlier_counts = earlier_counts or {}
+        self.counts: dict[str, int] = {}
+        """How many examples each split of the dataset has."""
         self.has_unproven = False
-        """Whether a shard may hold what is not what its builder has read."""
+        """Whether a shard of it may hold what is not what its builder has read."""
         self._crew: Crew | None = None
         self._threads = min(workers, _THREADS)
         if workers > 1 and can_fork():
@@ -87,7 +91,9 @@ class ShardWriters:
         ChangedFileError.
         """
         _require_distinct(places, template.split)
-        self._require_same(places, template.dataset_name, template.split)
+        is_own = self._is_of_dataset(Path(template.data_dir))
+        if is_own:
+            self._require_same(places, template.split)
         size_bytes = places.payload_bytes + places.count * FRAMING_BYTES
         require_free_bytes(Path(template.data_dir), size_bytes, f"split {template.split}")
         count = shard_config.get_number_shards(places.payload_bytes, places.count)
@@ -102,19 +108,26 @@ class ShardWriters:
         self._progress.set_items(0, places.count)
         self._progress.set_bytes(0, size_bytes if is_tfrecord else places.payload_bytes)
         if is_tfrecord:
-            self._write_tfrecords(places, bounds, paths, Path(template.data_dir))
+            self._write_tfrecords(
+                places, bounds, paths, Path(template.data_dir), is_own and self._is_proven_later
+            )
         else:
             for path, each in zip(paths, bounds, strict=True):
                 example_writer.write(path, _numbered(places, each, self._progress))
         return [stop - start for start, stop in bounds]
 
-    def _require_same(self, places: Places, dataset: str, split: str) -> None:
+    def _is_of_dataset(self, folder: Path) -> bool:
+        """TFDS writes a dataset into a folder beside the one that it will have."""
+        return self._dataset is not None and folder.parent == self._dataset.parent
+
+    def _require_same(self, places: Places, split: str) -> None:
         """A second attempt has as many examples as the first had."""
-        count = self.counts.setdefault(f"{dataset}/{split}", places.count)
-        if count != places.count:
+        self.counts[split] = places.count
+        earlier = self._earlier_counts.get(split, places.count)
+        if earlier != places.count:
             raise DsmanagerError(
-                f"split {split}: {count:,} examples at first, and {places.count:,} when they were "
-                "made once more, because files were changed meanwhile",
+                f"split {split}: {earlier:,} examples at first, and {places.count:,} when they "
+                "were made once more, because files were changed meanwhile",
                 hint="put the builder's sources in place again, then: dsmanager build NAME --clean",
             )
 
@@ -124,9 +137,9 @@ class ShardWriters:
         bounds: Sequence[tuple[int, int]],
         paths: Sequence[str],
         folder: Path,
+        is_proven_later: bool,
     ) -> None:
         table = temporary_path(folder / "extents")
-        is_proven_later = self._read_again is not None and folder.is_relative_to(self._read_again)
         try:
             with open(table, "xb") as file:
                 for each in bounds:

@@ -60,10 +60,7 @@ class Deferral:
         """
         kind = type(value)
         if kind is io.BytesIO or kind is io.BufferedReader:
-            try:
-                value = value.read()
-            except Exception:
-                return value  # the encoder will say it in its way
+            value = value.read()
         elif kind is not bytes:
             return self.of_path(value) or value if isinstance(value, (str, os.PathLike)) else value
         return self.of_content(value) or value

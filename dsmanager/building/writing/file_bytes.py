@@ -30,10 +30,7 @@ __all__ = [
 ]
 
 WORTH_DEFERRING_BYTES = 16 << 10
-_NOT_OF_THE_FILE = (
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-)
+_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 """What goes wrong whichever file it is; everything else says that it is not what it was."""
 
 
@@ -97,7 +94,7 @@ class FileBytes:
         self._use(partial(_fill, target))
 
     def move_into(self, pipe: Pipe) -> None:
-        """The same for a pipe; changes are noticed that come before it has left the pipe."""
+        """The same for a pipe. What changes before it has left the pipe is not always noticed."""
         self._use(lambda descriptor: pipe.move(descriptor, len(self)))
 
     def _use(self, use: Callable[[int], None]) -> None:
