@@ -98,7 +98,7 @@ import pathlib, sys, time
 import tensorflow_datasets as tfds
 from dsmanager.libc import keep_freed_memory
 from dsmanager.building.child import generate
-from dsmanager.building import run
+from dsmanager.building import attempts, run
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 
@@ -112,7 +112,7 @@ def timed(*arguments, **options):
     print("seconds", time.perf_counter() - started_s)
 
 tfds.core.DatasetBuilder.download_and_prepare = timed
-run.run_child = lambda request, **_: generate.build(request, Progress(), lambda: None)
+attempts.run_child = lambda request, **_: generate.build(request, Progress(), lambda: None)
 stage = data_dir / "stage"
 stage.mkdir(parents=True)
 staged = run.build(

@@ -13,17 +13,15 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsmanager.building.attempts import made, run_attempts
 from dsmanager.building.beam import require_beam_options
 from dsmanager.building.process import run_child
-from dsmanager.building.verify import verify_records
-from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource
-from dsmanager.errors import UsageError, VerificationError, os_errors
-from dsmanager.files import begin_flush, make_folders, remove_leftovers, remove_path, temporary_path
+from dsmanager.errors import UsageError, os_errors
+from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
 from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
@@ -143,12 +141,10 @@ def build(
     download_dir = (download_dir or data_dir / "downloads").absolute()
     stage = stage.absolute()
     unfinished = download_dir / Ref(source.name, config).stem
-    made = make_folders(download_dir)
+    new_folders = make_folders(download_dir)
     remove_leftovers(unfinished)
     partial_dir = temporary_path(unfinished)
-    scratch = stage / "scratch"
-    scratch.mkdir()
-    request = _request("build", source, stage / "data") | {
+    request = _request("build", source, stage) | {
         "config": config,
         "download_dir": str(download_dir),
         "partial_dir": str(partial_dir),
@@ -164,74 +160,19 @@ def build(
         "beam_options": list(beam_options),
         "verify": verify,
         "file_format": file_format,
-        "earlier": None,
     }
-
-    attempt = partial(
-        run_child, scratch=scratch, log_path=log_path, progress=progress, cancel=cancel
-    )
     try:
-        result = attempt(request)
-        problem = _problem(result, verify, progress, cancel)
-        if problem is not None:
-            for folder in (stage / "data", scratch):
-                with suppress(OSError):  # it goes with the stage
-                    remove_path(folder)
-            scratch.mkdir(exist_ok=True)
-            again = _once_more(problem, result["counts"], stage / "again")
-            result = attempt(request | again)
-            problem = _problem(result, verify, progress, cancel)
-        if problem is not None:
-            raise VerificationError(problem, hint=f"see what it printed: less '{log_path}'")
+        result = run_attempts(
+            request, stage=stage, log_path=log_path, progress=progress, cancel=cancel
+        )
     finally:
         remove_path(partial_dir)
-        for folder in (download_dir / "extracted", *reversed(made)):
+        for folder in (download_dir / "extracted", *reversed(new_folders)):
             with suppress(OSError):  # it holds something, or never was
                 folder.rmdir()
     _remove_kept(Path(result["kept"]), data_dir)
-    ref, tree = _made(result)
-    return StagedBuild(ref, tree, result["default_config"], result["download_bytes"])
-
-
-def _made(result: Mapping[str, Any]) -> tuple[Ref, Path]:
-    return Ref(result["name"], result["config"], result["version"]), Path(result["tree"])
-
-
-def _problem(
-    result: Mapping[str, Any], verify: bool, progress: Progress, cancel: CancelToken
-) -> str | None:
-    """What keeps an attempt from being good that another one can do better.
-
-    That is a file which did not hold, when it was read late, what its example was made from: the
-    child says so, or the CRC of a record that it had not looked at. Raises VerificationError for
-    every other damage.
-    """
-    if "changed" in result:
-        return str(result["changed"])
-    if not verify:
-        return None
-    ref, tree = _made(result)
-    begin_flush(tree)
-    try:
-        verify_records(BuiltDataset(ref, tree), progress=progress, cancel=cancel)
-    except VerificationError as error:
-        if not result["has_unproven"]:
-            raise
-        return f"{error.message}: a file may not hold what its example was made from"
-    return None
-
-
-def _once_more(problem: str, counts: Mapping[str, int], stage: Path) -> dict[str, Any]:
-    """What the request of a second attempt says: everything is read at once.
-
-    What is downloaded is fresh enough; what was unpacked of it may have been changed.
-    """
-    return {
-        "stage": str(stage),
-        "fresh_downloads": False,
-        "fresh_extraction": True,
-        "earlier": {"problem": problem, "counts": counts},
-    }
+    built = made(result)
+    return StagedBuild(built.ref, built.path, result["default_config"], result["download_bytes"])
 
 
 def _remove_kept(partitions: Path, data_dir: Path) -> None:
