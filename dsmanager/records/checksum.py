@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from array import array
 from collections.abc import Callable
 
 import google_crc32c
@@ -11,7 +12,7 @@ import google_crc32c
 __all__ = ["crc32c_at", "joined"]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the lowest power in the highest bit
-_MOST_LENGTH_BITS = 48
+_DIGIT_BITS = 4
 
 
 def crc32c_at(address: int, length: int) -> int:
@@ -26,47 +27,52 @@ def joined(first: int, second: int, second_bytes: int) -> int:
     A byte of zeros behind the first multiplies its CRC, a polynomial over GF(2), by x**8; so many
     of them as the second is long make room for it (Mark Adler's ``crc32_combine`` in zlib).
     """
-    for tables in _shifts():
-        if not second_bytes:
-            break
-        if second_bytes & 1:
-            first = _product(tables, first)
-        second_bytes >>= 1
+    place = 0
+    while second_bytes:
+        if digit := second_bytes & (1 << _DIGIT_BITS) - 1:
+            first = _mapped(_zeros(place, digit), first)
+        second_bytes >>= _DIGIT_BITS
+        place += 1
     return first ^ second
 
 
-_Tables = tuple[list[int], ...]
-"""A linear map of 32 bits: for each byte, lowest first, what each of its values adds."""
+_Map = tuple["array[int]", ...]
+"""A linear map of 32 bits: for each byte, lowest first, what each of its values becomes."""
 
 
-def _product(tables: _Tables, crc: int) -> int:
+def _mapped(tables: _Map, crc: int) -> int:
     lowest, low, high, highest = tables
     return lowest[crc & 0xFF] ^ low[crc >> 8 & 0xFF] ^ high[crc >> 16 & 0xFF] ^ highest[crc >> 24]
 
 
 @functools.cache
-def _shifts() -> list[_Tables]:
-    """What 1, 2, 4, 8 ... bytes of zeros do to a CRC."""
-    columns = []
-    for bit in range(32):
-        crc = 1 << bit
-        for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
-        columns.append(crc)
-    shifts = []
-    for _ in range(_MOST_LENGTH_BITS):
-        tables = tuple(_sums(columns[start : start + 8]) for start in (0, 8, 16, 24))
-        shifts.append(tables)
-        columns = [_product(tables, column) for column in columns]
-    return shifts
+def _zeros(place: int, digit: int) -> _Map:
+    """What ``digit * 16**place`` bytes of zeros do to a CRC."""
+    if digit > 1:
+        maps = [_zeros(place, digit - 1), _zeros(place, 1)]
+    elif place:
+        maps = [_zeros(place - 1, 1)] * (1 << _DIGIT_BITS)
+    else:
+        maps = [_zero_bit()] * 8
+    columns = [
+        functools.reduce(lambda crc, each: _mapped(each, crc), maps, 1 << bit) for bit in range(32)
+    ]
+    return _tables(columns)
 
 
-def _sums(columns: list[int]) -> list[int]:
-    """For each byte the sum of the columns of its bits."""
-    sums = [0]
-    for column in columns:
-        sums += [each ^ column for each in sums]
-    return sums
+def _zero_bit() -> _Map:
+    return _tables([1 << bit >> 1 ^ (0 if bit else _POLYNOMIAL) for bit in range(32)])
+
+
+def _tables(columns: list[int]) -> _Map:
+    """The map that has these values for the 32 bits."""
+    tables = []
+    for start in range(0, 32, 8):
+        sums = array("I", [0])
+        for column in columns[start : start + 8]:
+            sums.extend([each ^ column for each in sums])
+        tables.append(sums)
+    return tuple(tables)
 
 
 @functools.cache
