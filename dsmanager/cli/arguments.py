@@ -40,7 +40,9 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         if argument == "--":
             rest += arguments[index:]
             break
-        takes_value = argument in _WITH_VALUE and index + 1 < len(arguments)
+        takes_value = argument in _WITH_VALUE
+        if takes_value and index + 1 == len(arguments):
+            return [argument], []  # before a verb it would take that for its value
         if takes_value:
             first += arguments[index : index + 2]
         elif argument in _FLAGS or argument.partition("=")[0] in _WITH_VALUE:

@@ -61,10 +61,16 @@ def test_usage_errors_are_in_the_envelope_too(machine):
         (["build", "-lcs", "p"], ["build", "--path", "p"]),
         (["build", "--list"], ["list", "--available"]),
         (["rm", "--", "--json"], ["rm", "--", "--json"]),
+        (["list", "x", "--remote"], ["--remote"]),
     ],
 )
 def test_global_options_stand_anywhere_and_armorys_spellings_are_ours(given, meant):
     assert normalised(given) == meant
+
+
+def test_a_global_option_without_its_value_is_what_is_told(machine):
+    done = machine.run("verify", "digit", "--remote", code=2)
+    assert done.stderr.startswith("error: Option '--remote' requires an argument.\n")
 
 
 def test_read_only_refuses_every_change(built_machine):
