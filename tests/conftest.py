@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from harness.machine import write_builders
 from harness.processes import Zygote
+from hypothesis import settings
 
 from dsmanager.locks import locked
 from dsmanager.remotes import server
@@ -37,8 +38,11 @@ def pytest_configure() -> None:
     """Each worker has one processor: threads of NumPy's in each process would share it.
 
     Where memory is plenty, tests write there: making files on a disk takes a third of their time.
-    What is tested heeds signals that whoever started the tests may have had ignored (nohup).
+    What is tested heeds signals that whoever started the tests may have had ignored (nohup). No
+    example of a property has a deadline: another copy of the tests may run beside this one.
     """
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
