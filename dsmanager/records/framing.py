@@ -6,7 +6,6 @@ import ctypes
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 
 from dsmanager.files import reserve, write_pieces
 from dsmanager.records.checksum import crc32c_at
@@ -87,21 +86,10 @@ class FramedFile(RecordFile):
         try:
             self._flush()
         finally:
-            self._release()
+            self.abandon()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """After an error nothing more is written."""
-        if kind is None:
-            self.close()
-        else:
-            self._release()
-
-    def _release(self) -> None:
+    def abandon(self) -> None:
+        """Writes nothing more."""
         if self._pipe is not None:
             self._pipe.close()
         os.close(self._descriptor)

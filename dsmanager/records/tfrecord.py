@@ -69,10 +69,14 @@ def frame(*record: bytes) -> tuple[bytes, bytes]:
 
 
 class RecordFile:
-    """What is written within a context is closed at its end."""
+    """What is written within a context is closed at its end, and abandoned after an error."""
 
     def close(self) -> None:
         raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Nobody wants the file any more."""
+        self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +87,10 @@ class RecordFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
 
 
 class TFRecordWriter(RecordFile):
