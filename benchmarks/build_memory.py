@@ -142,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size-gb", type=float, default=5)
     parser.add_argument("--images", type=int, default=32_000, help="for the comparison of workers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the data is made")
     arguments = parser.parse_args()
     if sys.platform != "linux":

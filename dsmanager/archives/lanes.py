@@ -7,26 +7,18 @@ lanes run side by side. The result never depends on how many there are.
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Lane", "MemberHashes", "available_cpus", "prefetched"]
+__all__ = ["Lane", "MemberHashes", "prefetched"]
 
 _BATCH_BYTES = 1 << 20
 _BATCH_ITEMS = 1000
 
 _T = TypeVar("_T")
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Lane:

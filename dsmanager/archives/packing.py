@@ -21,9 +21,10 @@ from pathlib import Path, PurePosixPath
 from dsmanager.archives import tar
 from dsmanager.archives.commits import commit, recover
 from dsmanager.archives.compression import Compressed, Compressor, compressor_for
-from dsmanager.archives.lanes import Lane, MemberHashes, available_cpus
+from dsmanager.archives.lanes import Lane, MemberHashes
 from dsmanager.archives.paths import MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.archives.sidecar import Member, Sidecar, SidecarFacts, sidecar_path, subdir_order
+from dsmanager.cpus import available_cpus
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, from_os_error
 from dsmanager.files import make_folders, remove_path, temporary_path
 from dsmanager.progress import CancelToken, Progress

@@ -84,7 +84,12 @@ def _problem(
     built = made(result)
     begin_flush(built.path)
     try:
-        verify_records(built, progress=progress, cancel=cancel)
+        verify_records(
+            built,
+            workers=request["workers"] or request["cpus"],
+            progress=progress,
+            cancel=cancel,
+        )
     except VerificationError as error:
         if not result["has_unproven"]:
             raise

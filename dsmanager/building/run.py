@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from dsmanager.building.attempts import made, run_attempts
 from dsmanager.building.beam import require_beam_options
 from dsmanager.building.process import run_child
 from dsmanager.catalog.find import BuilderSource
+from dsmanager.cpus import available_cpus
 from dsmanager.errors import UsageError, os_errors
 from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
 from dsmanager.locks import is_alive
@@ -154,8 +154,8 @@ def build(
         "old_urls": list(old_urls),
         "register_checksums": register_checksums,
         "max_examples": max_examples,
-        "workers": workers or (_cores() if cluster is None else None),
-        "cores": _cores(),
+        "workers": workers or (available_cpus() if cluster is None else None),
+        "cpus": available_cpus(),
         "cluster": cluster,
         "beam_options": list(beam_options),
         "verify": verify,
@@ -181,11 +181,6 @@ def _remove_kept(partitions: Path, data_dir: Path) -> None:
     if partitions.parent.parent == data_dir.absolute():
         with suppress(OSError):  # it holds something, or an interrupted build did not make it
             partitions.parent.rmdir()
-
-
-def _cores() -> int:
-    """As many as this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def require_format(file_format: str) -> None:

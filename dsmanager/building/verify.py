@@ -4,29 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dsmanager.built import BuiltDataset
 from dsmanager.errors import VerificationError
+from dsmanager.parallel import run_tasks
 from dsmanager.progress import CancelToken, Progress
 
-__all__ = ["verify_records"]
+__all__ = ["count_records", "verify_records"]
+
+_CALL = "dsmanager.building.verify:count_records"
+_LONG_BYTES = 512 << 20
+"""Less than that is read before another process has started."""
 
 
-def verify_records(built: BuiltDataset, *, progress: Progress, cancel: CancelToken) -> None:
+def verify_records(
+    built: BuiltDataset, *, workers: int = 1, progress: Progress, cancel: CancelToken
+) -> None:
     """Reads every record of every shard: its checksum, and whether there are as many as there must
     be; of a format that is not read here, only that no file is missing.
 
-    Raises VerificationError that names the shard.
+    Where that takes a while ``workers`` processes share the shards. Raises VerificationError that
+    names the shard.
     """
     built.require_complete()
     if built.file_format not in _COUNTERS:
         return
-    count_records = _COUNTERS[built.file_format]
+    shards = [
+        [name, expected]
+        for split in built.splits.values()
+        for name, expected in zip(
+            split.shard_names(built.ref.name, built.file_format), split.shard_lengths, strict=True
+        )
+    ]
     progress.start_phase("verify", bytes_total=built.size_bytes)
-    for split in built.splits.values():
-        names = split.shard_names(built.ref.name, built.file_format)
-        for name, expected in zip(names, split.shard_lengths, strict=True):
-            count = count_records(built.path / name, expected, progress, cancel)
+    counting = run_tasks(
+        _CALL,
+        {"folder": str(built.path), "format": built.file_format},
+        shards,
+        workers=workers,
+        is_long=built.size_bytes > _LONG_BYTES,
+        progress=progress,
+        cancel=cancel,
+    )
+    with counting as counts:
+        for index, count in counts:
+            name, expected = shards[index]
             if count != expected:
                 raise VerificationError(
                     f"{built.ref}: {name} holds {count:,} records, and dataset_info.json says "
@@ -34,6 +57,16 @@ def verify_records(built: BuiltDataset, *, progress: Progress, cancel: CancelTok
                     hint=f"build it again: dsmanager build {built.ref} --clean",
                     ref=str(built.ref),
                 )
+
+
+def count_records(setup: Any, shard: Any, progress: Progress, cancel: CancelToken) -> int:
+    """How many records one shard holds, every one of them checked; counts bytes.
+
+    ``setup`` has "folder" and "format", ``shard`` is its name and how many it must hold. Raises
+    VerificationError.
+    """
+    name, expected = shard
+    return _COUNTERS[setup["format"]](Path(setup["folder"], name), expected, progress, cancel)
 
 
 def _tfrecords(path: Path, _expected: int, progress: Progress, cancel: CancelToken) -> int:

@@ -10,6 +10,7 @@ from dsmanager.archives.extraction import verify_archive
 from dsmanager.archives.sidecar import read_sidecar
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
+from dsmanager.cpus import available_cpus
 from dsmanager.errors import NotFoundError, UsageError, VerificationError
 from dsmanager.hashing import sha256_file
 from dsmanager.library.archive_records import records_of_cached, remembering
@@ -111,7 +112,7 @@ def _verify_built(
         against.append("the sidecar")
         _compare_members(built, members, progress, cancel)
     if deep or not members:
-        verify_records(built, progress=progress, cancel=cancel)
+        verify_records(built, workers=available_cpus(), progress=progress, cancel=cancel)
     return VerifyResult(ref, "built", built.size_bytes, None, tuple(against))
 
 

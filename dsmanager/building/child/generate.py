@@ -73,7 +73,7 @@ def build(
     cls = load(request, progress)
     builder = construct(cls, request["config"], request["stage"])
     check_features(builder)
-    workers = request["workers"] or request["cores"]
+    workers = request["workers"] or request["cpus"]
     is_parted = _has_partitions(request, builder)
     pending.use_threads(workers)
     with (

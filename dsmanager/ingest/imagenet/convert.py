@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from dsmanager.cpus import available_cpus
 from dsmanager.errors import DsmanagerError, NotFoundError, TemporaryError, UsageError, os_errors
 from dsmanager.files import flushing, require_free_bytes
 from dsmanager.ingest import LONG_WORK_BYTES
@@ -207,7 +208,7 @@ def _make_parts(
         "fingerprint": plan.fingerprint,
         "skip_bad": request.skip_bad,
     }
-    at_once = request.workers or (len(tasks) if request.cluster else os.cpu_count() or 1)
+    at_once = request.workers or (len(tasks) if request.cluster else available_cpus())
     running = run_tasks(
         _TASK,
         setup,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager import files
+from dsmanager.cpus import available_cpus
 from dsmanager.errors import (
     AlreadyExistsError,
     DsmanagerError,
@@ -266,7 +267,7 @@ class _Run:
             call,
             setup,
             tasks,
-            workers=self._workers or (len(tasks) if self._cluster else os.cpu_count() or 1),
+            workers=self._workers or (len(tasks) if self._cluster else available_cpus()),
             cluster=self._cluster,
             is_long=sum(each.size_bytes or 0 for each in self._sources) > LONG_WORK_BYTES,
             label=lambda task: task["source"]["url"] if "source" in task else task["file"],
