@@ -2,16 +2,16 @@
 
 Owns the few replacements inside TFDS 4.9.10 that this takes. ``features.Audio`` and
 ``features.Video`` ask TensorFlow for a dtype when they are made and again when they are written to
-``features.json``, though NumPy's says the same. With :func:`install` they ask NumPy, whether
-TensorFlow is there or not; whatever really computes with TensorFlow still gets the real one, at
-the moment when it is used. This module must never put anything named ``tensorflow`` in
-``sys.modules``.
+``features.json``, and audio that is stored as it is also when it is encoded, though NumPy's says
+the same. With :func:`install` they ask NumPy, whether TensorFlow is there or not; whatever really
+computes with TensorFlow still gets the real one, at the moment when it is used. This module must
+never put anything named ``tensorflow`` in ``sys.modules``.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["install"]
 
@@ -20,6 +20,7 @@ _lock = threading.Lock()
 
 def install() -> None:
     """Makes the replacements; more calls change nothing. Imports TFDS, never TensorFlow."""
+    import numpy as np
     from tensorflow_datasets.core.features import audio_feature, video_feature
 
     with _lock:
@@ -28,27 +29,31 @@ def install() -> None:
         decoder = audio_feature._AudioDecoder
         decoder.__init__ = _init_audio_decoder
         decoder._dtype = property(_audio_decoder_dtype)
+        audio_feature._LazyDecoder.encode_audio = _store_audio
         audio_feature.Audio.to_json_content = _audio_to_proto
         video_feature.Video.to_json_content = _video_to_proto
-        video_feature.tf = _TensorFlow(video_feature.tf)
+        audio_feature.tf = _TensorFlow(audio_feature.tf, string=np.object_)
+        video_feature.tf = _TensorFlow(video_feature.tf, dtypes=_Dtypes)
 
 
 class _TensorFlow:
-    """Stands where ``video_feature`` expects TensorFlow: one function of it, the rest on demand."""
+    """Stands where a module of TFDS expects TensorFlow: has some names, the rest on demand."""
 
-    class dtypes:  # noqa: N801 - TensorFlow's name
-        @staticmethod
-        def as_dtype(dtype: Any) -> Any:
-            import numpy as np
-            from tensorflow_datasets.core.utils import dtype_utils
-
-            return np.dtype(dtype_utils.cast_to_numpy(dtype))
-
-    def __init__(self, real: Any) -> None:
+    def __init__(self, real: Any, **ours: Any) -> None:
         self._real = real
+        self.__dict__ |= ours
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
+
+
+class _Dtypes:
+    @staticmethod
+    def as_dtype(dtype: Any) -> Any:
+        import numpy as np
+        from tensorflow_datasets.core.utils import dtype_utils
+
+        return np.dtype(dtype_utils.cast_to_numpy(dtype))
 
 
 def _init_audio_decoder(self: Any, file_format: str | None, np_dtype: Any, shape: Any) -> None:
@@ -63,6 +68,13 @@ def _audio_decoder_dtype(self: Any) -> Any:
     from tensorflow_datasets.core.features import audio_feature
 
     return audio_feature.tf.dtypes.as_dtype(self._np_dtype)
+
+
+def _store_audio(self: Any, fobj: BinaryIO, file_format: str | None) -> Any:
+    """Of audio that is decoded when it is read: the file as it is, an array of no dimension."""
+    import numpy as np
+
+    return np.array(fobj.read(), dtype=np.object_)
 
 
 def _audio_to_proto(self: Any) -> Any:

@@ -61,6 +61,7 @@ def test_audio_video_and_images_are_built_without_tensorflow(
     features = """{
         'film': tfds.features.Video(shape=(None, 40, 40, 3)),
         'sound': tfds.features.Audio(dtype=np.int16),
+        'kept': tfds.features.Audio(file_format='wav', lazy_decode=True),
         'file': tfds.features.Image(), 'path': tfds.features.Image(),
         'mask': tfds.features.LabeledImage(labels=3, shape=(None, None, 1)),
     }"""
@@ -71,7 +72,8 @@ def test_audio_video_and_images_are_built_without_tensorflow(
     pathlib.Path('image.png').write_bytes(image)
     yield 0, {
         'film': [np.full((40, 40, 3), n, np.uint8) for n in range(3)],
-        'sound': np.arange(-5, 5, dtype=np.int16), 'file': io.BytesIO(image),
+        'sound': np.arange(-5, 5, dtype=np.int16), 'kept': io.BytesIO(b'RIFF'),
+        'file': io.BytesIO(image),
         'path': 'image.png', 'mask': np.ones((2, 2, 1), np.uint8),
     }
     """
@@ -83,6 +85,7 @@ def test_audio_video_and_images_are_built_without_tensorflow(
     frames = [encode_png(np.full((40, 40, 3), number, np.uint8)) for number in range(3)]
     assert example["film"] == frames
     assert example["sound"] == list(range(-5, 5))
+    assert example["kept"] == [b"RIFF"]
     assert example["file"] == example["path"] == [encode_png(np.zeros((3, 4, 3), np.uint8))]
 
 

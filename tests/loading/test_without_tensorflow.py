@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 f = tfds.features
 made = [
     f.Audio(), f.Audio(shape=(None, 2), dtype=np.int16, sample_rate=8000),
+    f.Audio(file_format="wav", lazy_decode=True),
     f.Video(shape=(None, 4, 4, 3)), f.Video(shape=(2, 4, 4, 1), dtype=np.uint16),
 ]
 for feature in made:
