@@ -16,6 +16,7 @@ __all__ = ["count_records", "verify_records"]
 _CALL = "dsmanager.building.verify:count_records"
 _LONG_BYTES = 512 << 20
 """Less than that is read before another process has started."""
+_MOST_PROCESSES = 4  # more than that wait for memory, or for the disk
 
 
 def verify_records(
@@ -24,8 +25,8 @@ def verify_records(
     """Reads every record of every shard: its checksum, and whether there are as many as there must
     be; of a format that is not read here, only that no file is missing.
 
-    Where that takes a while ``workers`` processes share the shards. Raises VerificationError that
-    names the shard.
+    Where that takes a while several processes share the shards, no more than ``workers``. Raises
+    VerificationError that names the shard.
     """
     built.require_complete()
     if built.file_format not in _COUNTERS:
@@ -42,7 +43,7 @@ def verify_records(
         _CALL,
         {"folder": str(built.path), "format": built.file_format},
         shards,
-        workers=workers,
+        workers=min(workers, _MOST_PROCESSES),
         is_long=built.size_bytes > _LONG_BYTES,
         progress=progress,
         cancel=cancel,
