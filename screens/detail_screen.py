@@ -214,11 +214,11 @@ class DetailScreen(Screen[None]):
         if self.focused is None or self.focused.id not in shown:
             self._pane(self._view).focus(scroll_visible=False)
         self._show_views()
-        self.call_after_refresh(self._fill)
+        self._fill()
 
+    @on(LinesView.RoomChanged)
     def _fill(self) -> None:
-        if self._facts is not None:
-            self._show_about()
+        """Asks for what the shown view lacks; again whenever there is other room for it."""
         if self._view == "examples":
             self._read_example()
         elif self._view == "labels":
@@ -230,9 +230,11 @@ class DetailScreen(Screen[None]):
 
     def _show_facts(self, outcome: Facts | DsmanagerError) -> None:
         if isinstance(outcome, DsmanagerError):
-            self._pane("about").show(error_lines(outcome, self._pane("about").room.width))
+            for name in VIEWS:
+                self._pane(name).draw(lambda room: error_lines(outcome, room.width))
             return
         self._facts = outcome
+        self._show_about()
         if self._split is None:
             self._split = next(iter(outcome.description.splits), None)
         if self._reader is None and self._row.cached is None and self._row.remote is not None:
@@ -247,22 +249,21 @@ class DetailScreen(Screen[None]):
 
     def _show_about(self) -> None:
         assert self._facts is not None
-        for name, draw in (("about", about_lines), ("files", files_lines)):
-            pane = self._pane(name)
-            if pane.has_class("shown"):
-                pane.show(draw(self._facts, pane.room.width))
+        facts = self._facts
+        self._pane("about").draw(lambda room: about_lines(facts, room.width))
+        self._pane("files").draw(lambda room: files_lines(facts, room.width))
 
     def _read_example(self) -> None:
         pane = self._pane("examples")
         if self._reader is None:
             told = f"There are examples only of what is built; {how_to_get_it(self._row)}"
-            pane.show(list(wrapped(told, pane.room.width, "muted")))
-        elif self._split is not None:
+            pane.draw(lambda room: list(wrapped(told, room.width, "muted")))
+        elif self._split is not None and pane.room:
             in_colour = self._has_colours
             self._examples.ask(
                 partial(_draw_example, self._reader, self._split, self._index, pane.room, in_colour)
             )
-        elif self._facts is not None:
+        elif self._split is None and self._facts is not None:
             pane.show([line("it has no splits", "muted")])
 
     @property
@@ -273,7 +274,7 @@ class DetailScreen(Screen[None]):
         pane = self._pane("examples")
         if isinstance(outcome, DsmanagerError):
             head = line(f"{self._split}, example {self._index + 1:,}", "title")
-            pane.show([head, *error_lines(outcome, pane.room.width)], keep_scroll=False)
+            pane.draw(lambda room: [head, *error_lines(outcome, room.width)], keep_scroll=False)
             return
         moved = self._drawn is None or (
             (outcome.example.split, outcome.example.index)
@@ -286,7 +287,7 @@ class DetailScreen(Screen[None]):
         pane = self._pane("labels")
         if self._reader is None:
             told = f"Labels are counted in what is built; {how_to_get_it(self._row)}"
-            pane.show(list(wrapped(told, pane.room.width, "muted")))
+            pane.draw(lambda room: list(wrapped(told, room.width, "muted")))
         elif self._split is not None and self._counted_at != (self._split, self._label):
             self._counted_at = (self._split, self._label)
             self._counted = None
@@ -295,8 +296,6 @@ class DetailScreen(Screen[None]):
             )
             if self._sampling is not None:
                 self._sampling.resume()
-        else:
-            self._show_counted(self._counted)
 
     def _began(self, counted: LabelCounts) -> None:
         """Called in the counting thread."""
@@ -313,11 +312,9 @@ class DetailScreen(Screen[None]):
         if is_end and self._sampling is not None and outcome is not None:
             self._sampling.pause()
         if isinstance(outcome, DsmanagerError):
-            pane.show(error_lines(outcome, pane.room.width))
+            pane.draw(lambda room: error_lines(outcome, room.width))
         elif outcome is not None:
-            width, height = pane.room
-            head = line(f"{outcome.key}: {outcome.said}", "title")
-            pane.show([head, line(), *draw_histogram(outcome, width, height - 2)])
+            pane.draw(partial(_histogram, outcome))
 
     # reading
 
@@ -392,6 +389,11 @@ def _draw_example(
     head = line(f"{split}, example {example.index + 1:,} of {example.total:,}", "title")
     drawn = example_lines(example, room.width, room.height - 1, in_colour=in_colour)
     return _Drawn(example, [head, *drawn])
+
+
+def _histogram(counted: LabelCounts, room: Size) -> list[Line]:
+    head = line(f"{counted.key}: {counted.said}", "title")
+    return [head, line(), *draw_histogram(counted, room.width, room.height - 2)]
 
 
 def _count_labels(

@@ -132,8 +132,9 @@ class SyncDialog(Dialog[JobRequest]):
             return
         self._plan = outcome
         steps = [each for each in outcome.all_lines if each.action not in _NO_STEPS]
-        pane = self.query_one("#plan", LinesView)
-        pane.show(_shown(outcome.all_lines, pane.room.width), keep_scroll=False)
+        self.query_one("#plan", LinesView).draw(
+            lambda room: _shown(outcome.all_lines, room.width), keep_scroll=False
+        )
         set_text(self.query_one("#summary", Static), _summary(outcome))
         start = self.query_one("#start", Button)
         start.disabled = not steps

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -39,9 +41,15 @@ class LinesView(ScrollView, can_focus=True):
     LinesView > .lines--bar { color: $primary; }
     """
 
+    class RoomChanged(Message):
+        """There is other room for lines than before, or room for the first time."""
+
     def __init__(self, *, widget_id: str) -> None:
         super().__init__(id=widget_id)
         self._lines: Sequence[Line] = ()
+        self._draw: Callable[[Size], Sequence[Line]] = _nothing
+        self._room = Size()
+        self._drawn_in: Size | None = None
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -50,16 +58,42 @@ class LinesView(ScrollView, can_focus=True):
 
     @property
     def room(self) -> Size:
-        """Cells for lines: what is inside the padding, with a column kept for the scrollbar."""
-        width, height = self.container_size
-        return Size(max(8, width - 1), max(1, height))
+        """Cells for lines: what is inside the padding, with a column kept for the scrollbar.
+
+        Empty, and so false, while the view is not laid out: nothing can be folded to fit then.
+        """
+        return self._room
 
     def show(self, lines: Sequence[Line], *, keep_scroll: bool = True) -> None:
-        self._lines = lines
-        self.virtual_size = Size(self.room.width, len(lines))
+        """Shows ``lines``, whatever the room."""
+        self.draw(lambda _: lines, keep_scroll=keep_scroll)
+
+    def draw(self, draw: Callable[[Size], Sequence[Line]], *, keep_scroll: bool = True) -> None:
+        """Shows the lines that ``draw`` makes for the room, once there is some; again for another.
+
+        ``draw`` is called on the event loop: it computes, and reads nothing.
+        """
+        self._draw, self._drawn_in = draw, None
         if not keep_scroll:
             self.scroll_home(animate=False)
-        self.refresh()
+        self._redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = self.container_size
+        before, self._room = self._room, Size(max(8, width - 1), max(1, height))
+        self._redraw()
+        if self._room != before:
+            self.post_message(self.RoomChanged())
+
+    def on_hide(self) -> None:
+        self._room = Size()
+
+    def _redraw(self) -> None:
+        if self._room and self._room != self._drawn_in:
+            self._drawn_in = self._room
+            self._lines = self._draw(self._room)
+            self.virtual_size = Size(self._room.width, len(self._lines))
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -73,6 +107,10 @@ class LinesView(ScrollView, can_focus=True):
         if piece.colour is not None:
             return self.rich_style + _coloured(piece.colour, piece.background)
         return self.get_component_rich_style(f"lines--{piece.role}")
+
+
+def _nothing(room: Size) -> Sequence[Line]:
+    return ()
 
 
 @lru_cache(maxsize=1 << 16)
