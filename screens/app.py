@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 
@@ -21,6 +20,7 @@ from dsmanager.screens import actions
 from dsmanager.screens.library_screen import LibraryScreen
 from dsmanager.screens.model import Model
 from dsmanager.screens.theme import read_theme, write_theme
+from dsmanager.screens.type_ahead import TypeAheadApp
 from dsmanager.settings import Settings
 from dsmanager.text import plain
 
@@ -34,7 +34,7 @@ _SAMPLE_S = 0.2
 _MUST_END_WITHIN_S = 3.0
 
 
-class DsmanagerApp(App[None]):
+class DsmanagerApp(TypeAheadApp[None]):
     """Everything about datasets on one terminal."""
 
     TITLE = "dsmanager"

@@ -62,21 +62,7 @@ class _Jobs(JobsPane):
 
 
 class _FilterInput(Input):
-    """Filters as it is typed into: at once, so that letter and rows are drawn in one frame.
-
-    Keys that were typed ahead, behind the one that ends it, are for whoever has the focus then.
-    """
-
-    def on_key(self, event: events.Key) -> None:
-        screen = self.screen
-        if screen.focused is not self:
-            self.app.post_message(events.Key(event.key, event.character))
-        elif event.key in ("enter", "down") and isinstance(screen, LibraryScreen):
-            screen.leave_filter()
-        else:
-            return
-        event.stop()
-        event.prevent_default()
+    """Filters as it is typed into: at once, so that letter and rows are drawn in one frame."""
 
     def watch_value(self, value: str) -> None:
         if self.is_mounted and isinstance(self.screen, LibraryScreen):
@@ -370,10 +356,14 @@ class LibraryScreen(Screen[None]):
         self.table.lines_changed()
         self.show_bars()
 
-    def leave_filter(self) -> None:
-        """The table has the focus at once; a filter stays, and its bar, unless it is empty."""
+    @on(Input.Submitted, "#filter")
+    def filter_submitted(self) -> None:
         self._filter_shown(self.view.filter_text)
-        self.set_focus(self.table)
+        self.table.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "down" and self.focused is self.query_one("#filter"):
+            self.table.focus()
 
 
 _AGES_EVERY_S = 20.0

@@ -390,6 +390,28 @@ def test_other_places_are_made_from_dialogs(machine, open_terminal) -> None:
     assert (builders / "pebbles" / "pebbles.py").is_file()
 
 
+def test_what_is_typed_ahead_goes_where_it_would_if_it_were_typed_slowly(
+    machine, open_terminal
+) -> None:
+    """Over a slow link all of it arrives at once: each dialog as a single write."""
+    terminal = open_terminal(machine)
+    wait_listed(terminal)
+    terminal.type("Rteam\ts3://bucket/prefix\t\teu-west-1\r")
+    terminal.wait_for("team added to")
+    added = machine.library.settings.remotes["team"]
+    assert (added.url, added.region) == ("s3://bucket/prefix", "eu-west-1")
+
+    terminal.type("?\x1b[B\x1b[B?/several\rNmarbles\r")
+    terminal.wait_for("marbles.py")
+    builders = machine.library.settings.builders[0]
+    assert (builders / "marbles" / "marbles.py").is_file()
+
+    terminal.type("/\x15tiny\rD\r2q")  # Cancel has the focus: nothing is removed, then it quits
+    assert terminal.wait_end() == 0
+    assert (machine.data_dir / "tiny" / "1.0.0").is_dir()
+    assert not machine.json("jobs", "--all")["data"]
+
+
 def test_the_palette_finds_actions_and_datasets(machine, open_terminal) -> None:
     terminal = open_terminal(machine)
     wait_listed(terminal)

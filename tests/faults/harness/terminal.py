@@ -1,7 +1,8 @@
 """A real terminal: the program on a pseudo-terminal, its output read by a terminal emulator.
 
 What a person would see, as text; what a person would do, as bytes. Waits for what is on the screen,
-never for time to pass.
+never for time to pass. Frames are shown whole, as terminals do that know synchronized output
+(private mode 2026): a title without the rest of its dialog is never seen.
 """
 
 from __future__ import annotations
@@ -48,6 +49,11 @@ KEYS = {
 }
 
 
+_ASKS_FOR_FRAMES = b"\x1b[?2026$p"
+_SHOWS_FRAMES_WHOLE = b"\x1b[?2026;2$y"
+_FRAME_BEGINS = b"\x1b[?2026h"
+_FRAME_ENDS = b"\x1b[?2026l"
+
 _TAKE_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -72,6 +78,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.received = bytearray()
         """Everything that the program wrote, for what an emulator does not show (OSC 52)."""
+        self._shown_bytes = 0
         self._main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.modes_before = termios.tcgetattr(side)
@@ -178,7 +185,23 @@ class Terminal:
             while data := os.read(self._main, 1 << 16):
                 with self._lock:
                     self.received += data
-                    self._stream.feed(data)
+                    self._show(self._whole_bytes())
+                if _ASKS_FOR_FRAMES in data:
+                    os.write(self._main, _SHOWS_FRAMES_WHOLE)
+        with self._lock:
+            self._show(len(self.received))
+
+    def _whole_bytes(self) -> int:
+        """How many of the received bytes come before a frame that has not ended yet."""
+        new = max(0, self._shown_bytes - len(_FRAME_BEGINS) + 1)
+        begin = self.received.rfind(_FRAME_BEGINS, new)
+        if begin <= self.received.rfind(_FRAME_ENDS, new):
+            return len(self.received)
+        return max(begin, self._shown_bytes)
+
+    def _show(self, end: int) -> None:
+        self._stream.feed(bytes(self.received[self._shown_bytes : end]))
+        self._shown_bytes = end
 
 
 def _of_a_terminal(environment: Mapping[str, str]) -> dict[str, str]:
