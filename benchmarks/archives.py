@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.timing import Contender, medians, shell, show, verdict
+from benchmarks.timing import Contender, medians, run_benchmark, shell, show, verdict
 from dsmanager.archives.extraction import Expected, extract, verify_archive
 from dsmanager.archives.packing import pack
 from dsmanager.archives.sidecar import Sidecar, SidecarFacts
@@ -215,4 +215,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.timing import verdict
+from benchmarks.timing import run_benchmark, verdict
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.files import flush_tree, move_tree_into_place, remove_path
@@ -228,4 +228,4 @@ def report(kind: str, images: int, seconds: dict[str, list[float]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

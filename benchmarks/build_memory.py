@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.timing import verdict
+from benchmarks.timing import run_benchmark, verdict
 from dsmanager.files import remove_path
 
 IMAGE_BYTES = 110_000
@@ -163,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
-from benchmarks.timing import Contender, medians, shell, show, verdict
+from benchmarks.timing import Contender, medians, run_benchmark, shell, show, verdict
 from dsmanager.files import remove_path
 from dsmanager.records.encoding import bytes_feature, example_pieces, int64_feature
 from dsmanager.records.tfrecord import TFRecordWriter
@@ -142,4 +142,4 @@ def compare(root: Path, count: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

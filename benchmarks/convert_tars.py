@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.timing import Contender, medians, shell, show, verdict
+from benchmarks.timing import Contender, medians, run_benchmark, shell, show, verdict
 from dsmanager.libc import keep_freed_memory
 from dsmanager.library.converting import TarOptions, convert_tars
 from dsmanager.progress import CancelToken, Progress
@@ -231,4 +231,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from timing import run_benchmark
+
 BENCHMARKS = (
     "start",
     "archives",
@@ -22,8 +24,14 @@ def main() -> None:
     for name in BENCHMARKS:
         print(f"\n=== {name} ===", flush=True)
         script = Path(__file__).with_name(f"{name}.py")
-        subprocess.run([sys.executable, str(script)], check=True)
+        with subprocess.Popen([sys.executable, str(script)]) as process:
+            try:
+                code = process.wait()
+            finally:
+                process.terminate()  # where this is ended in the middle: it cleans up, too
+        if code:
+            sys.exit(f"{name} ended with {code}")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from timing import Contender, medians, verdict
+from timing import Contender, medians, run_benchmark, verdict
 
 from dsmanager.progress import CancelToken
 from dsmanager.remotes import server
@@ -119,4 +119,4 @@ def measure(folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from start import fill_remote, make_dataset
-from timing import verdict
+from timing import run_benchmark, verdict
 
 from dsmanager.jobs.registry import Jobs
 from dsmanager.progress import CancelToken
@@ -243,4 +243,4 @@ def _resident_mb(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -64,7 +64,9 @@ class TypeAheadApp(App[ResultT]):
     def _send(self) -> None:
         self._sent += 1
         self._via = self.focused or self.screen
-        self._via.post_message(self.Arrived(self._sent))
+        message = self.Arrived(self._sent)
+        if not self._via.post_message(message):
+            self.post_message(message)
         loop = asyncio.get_running_loop()
         self._look = loop.call_later(_LOOK_EVERY_S, self._look_for, self._sent, _MOST_LOOKS)
 
