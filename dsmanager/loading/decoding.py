@@ -306,5 +306,5 @@ def _stack(arrays: list[Array], shape: tuple[int | None, ...], dtype: np.dtype[A
 def _needs_tensorflow(key: str, what: str) -> DsmanagerError:
     return DsmanagerError(
         f"the feature '{key}' cannot be decoded with NumPy: it is {what}",
-        hint="use framework=\"tf\", with: pip install 'dsmanager[tf]'",
+        hint="dsmanager.load(REF, framework=\"tf\") does it, after: pip install 'dsmanager[tf]'",
     )

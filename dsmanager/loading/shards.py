@@ -46,7 +46,7 @@ def open_shard(path: Path, file_format: str, count: int) -> Shard:
         return ArrayRecordShard(path, count)
     raise DsmanagerError(
         f"{path.name} is of the format {file_format}, which is not read without TensorFlow",
-        hint="use framework=\"tf\", with: pip install 'dsmanager[tf]'",
+        hint="dsmanager.load(REF, framework=\"tf\") does it, after: pip install 'dsmanager[tf]'",
     )
 
 
