@@ -2,7 +2,7 @@
 
 Run it as ``python benchmarks/build.py [--images 10000] [--rounds 5] [--folder DIR]``. The photos of
 the sample beside the project are repeated under distinct keys; one builder reads them itself and
-yields what is in them, one yields their paths. The same call is timed on both sides,
+yields what is in them, one yields their paths, one has them from a tar. The same call is timed on both sides,
 ``download_and_prepare``; and so is the whole: of TFDS a process that makes the call and a flush to
 disk, of dsmanager a build with its child process, the records read again and the flush. Every shard
 must be the same, byte for byte, else the numbers mean nothing. TFDS's build of 10,000 has 2.2 GB in
@@ -20,6 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -56,19 +57,29 @@ class Photos(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        return {{"train": self._generate_examples()}}
+        return {{"train": self._generate_examples(dl_manager)}}
 
-    def _generate_examples(self):
-        for number in range({images}):
-            photo = PHOTOS[number % len(PHOTOS)]
-            name = f"{{number:08}}_{{photo.name}}"
-            {image}
+    def _generate_examples(self, dl_manager):
+        for number, (name, image) in enumerate({source}):
             yield name, {{"image": image, "label": number % len(PHOTOS), "file_name": name}}
+
+
+def in_memory(images):
+    for number in range(images):
+        photo = PHOTOS[number % len(PHOTOS)]
+        with open(photo, "rb") as file:
+            yield f"{{number:08}}_{{photo.name}}", io.BytesIO(file.read())
+
+
+def by_path(images):
+    for number in range(images):
+        photo = PHOTOS[number % len(PHOTOS)]
+        yield f"{{number:08}}_{{photo.name}}", str(photo)
 """
-IMAGES = {
-    "images in memory": """with open(photo, "rb") as file:
-                image = io.BytesIO(file.read())""",
-    "images by path": "image = str(photo)",
+SOURCES = {
+    "images in memory": "in_memory({images})",
+    "images by path": "by_path({images})",
+    "images of a tar": "dl_manager.iter_archive({tar!r})",
 }
 
 # TFDS leaves the order of features within a record open; sorting it costs less than it varies.
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the data is made")
+    parser.add_argument("--kinds", nargs="+", choices=SOURCES, default=list(SOURCES))
     arguments = parser.parse_args()
     if not PHOTOS.is_dir():
         print(f"  the photos are not at {PHOTOS}: no comparison")
@@ -198,11 +210,15 @@ def main() -> None:
         "dsmanager, all": whole_ours,
     }
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        for kind, image in IMAGES.items():
+        for kind in arguments.kinds:
             folder = Path(temporary) / kind
             home = folder / "photos"
             home.mkdir(parents=True)
-            code = BUILDER.format(photos=str(PHOTOS), images=arguments.images, image=image)
+            tar = folder / "photos.tar"
+            if "{tar" in SOURCES[kind]:
+                make_tar(tar, arguments.images)
+            source = SOURCES[kind].format(images=arguments.images, tar=str(tar))
+            code = BUILDER.format(photos=str(PHOTOS), source=source)
             (home / "photos.py").write_text(code)
             seconds: dict[str, list[float]] = {name: [] for name in contenders}
             for _ in range(arguments.rounds):
@@ -214,6 +230,14 @@ def main() -> None:
                     require_equal(folder / "TFDS, the call", folder / name)
             remove_path(folder)
             report(kind, arguments.images, seconds)
+
+
+def make_tar(path: Path, images: int) -> None:
+    photos = sorted(PHOTOS.iterdir())
+    with tarfile.open(path, "w") as archive:
+        for number in range(images):
+            photo = photos[number % len(photos)]
+            archive.add(photo, f"{number:08}_{photo.name}")
 
 
 def report(kind: str, images: int, seconds: dict[str, list[float]]) -> None:

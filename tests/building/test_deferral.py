@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from dsmanager.building.writing.file_bytes import (
     state_of,
     unpacked,
 )
+from dsmanager.building.writing.opened import tell_part
 from dsmanager.building.writing.shard import NO_CRC
 from dsmanager.building.writing.spill import Places, Spill
 from dsmanager.records.tfrecord import masked_crc32c
@@ -103,6 +105,39 @@ def test_content_is_deferred_when_it_is_of_the_only_file_of_its_length(sources: 
     deferral.close()
     assert found(content, some) is None
     assert file.read() == content
+
+
+def test_content_is_deferred_when_it_is_the_only_part_of_its_length(sources: Path) -> None:
+    _wait_for_the_clock_of(sources)
+    deferral = Deferral(sources)
+    whole = str(sources / "150")
+    part = _content(150)[100:20_100]
+
+    def found(content: bytes, *parts: tuple[int, int]) -> FileBytes | None:
+        for offset, size_bytes in parts:
+            tell_part(whole, offset, size_bytes)
+        file = deferral.of_content(content)
+        deferral.opened.clear()
+        return file
+
+    for _ in range(64):  # on trial
+        assert found(part, (100, 20_000)) is None
+    file = found(part, (100, 20_000), (100, 20_001))
+    assert file is not None
+    assert len(file) == 20_000
+    assert file.read() == part
+    (copy,) = unpacked(packed([file]))
+    assert isinstance(copy, FileBytes)
+    assert copy.read() == part
+    assert pickle.loads(pickle.dumps(file)).read() == part
+    assert found(part, (100, 20_000), (200, 20_000)) is None
+    assert found(part, (100, 20_001)) is None
+    behind = found(part, (150 * 211 - 10_000, 20_000))
+    assert behind is not None
+    with pytest.raises(ChangedFileError):
+        behind.read()
+    deferral.close()
+    assert found(part, (100, 20_000)) is None
 
 
 def test_a_builder_that_reads_no_whole_files_is_not_watched_for_long(sources: Path) -> None:

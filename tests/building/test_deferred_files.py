@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -132,6 +133,22 @@ for n in range(200):
 """
 
 
+TELL_SPILLED = """
+import gc
+from dsmanager.building.writing.spill import Spill
+spill, = (each for each in gc.get_objects() if type(each) is Spill)
+print('spilled', spill._end)
+"""
+
+
+def _spilled_bytes(bench: Any) -> int:
+    return int(bench.log_path.read_text().rpartition("spilled ")[2].split()[0])
+
+
+READ_AT_ONCE_BYTES = sum(number * 211 for number in range(78 + 64))
+"""Of files that are not worth it, and of those on trial; some of them are larger than that."""
+
+
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_content_is_not_written_twice(
     bench: Any, write_builder: Write, sources: Path, body: str, file_format: str
@@ -140,17 +157,8 @@ def test_content_is_not_written_twice(
 
     What another process makes records of has no content.
     """
-    body += """
-import gc
-from dsmanager.building.writing.spill import Spill
-spill, = (each for each in gc.get_objects() if type(each) is Spill)
-print('spilled', spill._end)
-"""
-    tree = _build(bench, write_builder, body, sources, file_format=file_format)
-    spilled = int(bench.log_path.read_text().rpartition("spilled ")[2].split()[0])
-    at_once = range(78 + 64)  # those that are not worth it, and those on trial
-    read_at_once = sum(len(_content(number)) for number in at_once)
-    assert spilled < read_at_once + 200 * 300
+    tree = _build(bench, write_builder, body + TELL_SPILLED, sources, file_format=file_format)
+    assert _spilled_bytes(bench) < READ_AT_ONCE_BYTES + 200 * 300
     if file_format == "tfrecord":
         assert _images(tree) == {number: _content(number) for number in range(COUNT)}
 
@@ -297,3 +305,106 @@ def test_a_dataset_that_a_builder_builds_and_reads_itself(
     (record,) = read_records(shard)
     assert parse_example(record)["n"] == [1]
     assert bench.log_path.read_text().count(ONCE_MORE) == 1
+
+
+MEMBERS = {
+    "open": "file",
+    "read": "file.read()",
+    "read into memory": "io.BytesIO(file.read())",
+}
+"""How an example has its image, of a member of a tar."""
+FROM_TAR = """
+for name, file in dl_manager.iter_archive(RESOURCE):
+    n = int(name)
+    yield n, {'n': n, 'image': IMAGE, 'z': -1}
+"""
+AS_STREAM = (
+    "tfds.download.Resource(path=SOURCES / 'all.tar', "
+    "extract_method=tfds.download.ExtractMethod.TAR_STREAM)"
+)
+
+
+@pytest.fixture
+def tar(sources: Path) -> Path:
+    return _tar(sources)
+
+
+def _tar(sources: Path, mode: Any = "w") -> Path:
+    """All of the images; the last one is a hard link to the one before."""
+    path = sources / "all.tar"
+    with tarfile.open(path, mode) as archive:
+        for number in range(COUNT - 1):
+            archive.add(sources / f"{number:03}", f"{number:03}")
+        link = archive.gettarinfo(sources / f"{COUNT - 2:03}", f"{COUNT - 1:03}")
+        link.type, link.linkname, link.size = tarfile.LNKTYPE, f"{COUNT - 2:03}", 0
+        archive.addfile(link)
+    return path
+
+
+TARRED = {number: _content(min(number, COUNT - 2)) for number in range(COUNT)}
+
+
+@pytest.mark.parametrize("image", MEMBERS.values(), ids=MEMBERS)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_members_of_a_tar_are_not_written_twice(
+    bench: Any, write_builder: Write, sources: Path, tar: Path, image: str, workers: int
+) -> None:
+    body = FROM_TAR.replace("RESOURCE", f"SOURCES / {tar.name!r}").replace("IMAGE", image)
+    tree = _build(bench, write_builder, body + TELL_SPILLED, sources, workers=workers)
+    assert _images(tree) == TARRED
+    assert _spilled_bytes(bench) < READ_AT_ONCE_BYTES + 200 * 300
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+def test_members_of_a_tar_that_is_a_stream_are_not_written_twice(
+    bench: Any, write_builder: Write, sources: Path, tar: Path
+) -> None:
+    body = FROM_TAR.replace("RESOURCE", AS_STREAM).replace("IMAGE", "file.read()")
+    tree = _build(bench, write_builder, body + TELL_SPILLED, sources)
+    images = _images(tree)
+    assert images == {number: TARRED[number] for number in range(COUNT - 1)}  # links have none
+    assert _spilled_bytes(bench) < READ_AT_ONCE_BYTES + 200 * 300
+
+
+@pytest.mark.parametrize("resource", ["SOURCES / 'all.tar'", AS_STREAM])
+def test_a_compressed_tar_that_is_called_tar_is_read_once(
+    bench: Any, write_builder: Write, sources: Path, resource: str
+) -> None:
+    _tar(sources, "w:gz")
+    body = FROM_TAR.replace("RESOURCE", resource).replace("IMAGE", "file.read()")
+    images = _images(_build(bench, write_builder, body + TELL_SPILLED, sources))
+    assert images == {number: TARRED[number] for number in images}
+    assert len(images) >= COUNT - 1
+    assert _spilled_bytes(bench) > sum(map(len, images.values()))
+    assert ONCE_MORE not in bench.log_path.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_content_that_is_not_that_of_its_member_is_kept(
+    bench: Any, write_builder: Write, sources: Path, tar: Path, workers: int
+) -> None:
+    image = "(content := file.read())[:-1] + b'!' if n >= 190 else file"
+    body = FROM_TAR.replace("RESOURCE", f"SOURCES / {tar.name!r}").replace("IMAGE", image)
+    expected = {n: each[:-1] + b"!" if n >= 190 else each for n, each in TARRED.items()}
+    assert _images(_build(bench, write_builder, body, sources, workers=workers)) == expected
+    assert ONCE_MORE in bench.log_path.read_text()
+
+
+def test_a_tar_that_changes_before_it_is_read_again_has_all_read_once_more(
+    bench: Any, write_builder: Write, sources: Path, tar: Path
+) -> None:
+    body = FROM_TAR.replace("RESOURCE", f"SOURCES / {tar.name!r}").replace("IMAGE", "file")
+    change = """
+    with open(SOURCES / 'all.tar', 'r+b') as file:
+        content = file.read()
+        place = content.rindex(bytes([198]) * 1000)
+        file.seek(place)
+        file.write(b'new')
+    """
+    builder_body = body + "\n".join(line[4:] for line in change.splitlines())
+    images = _images(_build(bench, write_builder, builder_body, sources))
+    assert ONCE_MORE in bench.log_path.read_text()
+    assert {n: each for n, each in images.items() if n < 198} == {
+        n: each for n, each in TARRED.items() if n < 198
+    }
+    assert b"new" in images[198]

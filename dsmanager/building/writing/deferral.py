@@ -1,11 +1,11 @@
 """Which files are read when the records with their content are written for good, and not at once.
 
-They are those that a builder names, and those that it has read itself: to read them again is faster
-than to write their content to disk one more time. A file qualifies when it has stood unchanged
-since before the builder began to generate, so that one which the builder makes for an example, and
-takes away after it, is read at once. The first files are always read at once, and looked at again.
-A builder that begins later to take away what it read is run once more, and must then find its
-sources again.
+They are those that a builder names, those that it has read itself, and members of tars that are not
+compressed: to read them again is faster than to write their content to disk one more time. A file
+qualifies when it has stood unchanged since before the builder began to generate, so that one which
+the builder makes for an example, and takes away after it, is read at once. The first files are
+always read at once, and looked at again. A builder that begins later to take away what it read is
+run once more, and must then find its sources again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tarfile
 import time
 from collections import deque
 from contextlib import suppress
@@ -23,7 +24,7 @@ from typing import Any
 import google_crc32c
 
 from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes, state_of
-from dsmanager.building.writing.opened import listen
+from dsmanager.building.writing.opened import Opened, listen
 
 __all__ = ["Deferral"]
 
@@ -31,6 +32,7 @@ _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
 _REMEMBERED_FILES = 8
 """So many of the files that are opened for one example are looked at."""
+_READABLE = (io.BytesIO, io.BufferedReader, tarfile.ExFileObject)
 _NEAR = ("overlay", "tmpfs", "zfs")
 """File systems without a device of their own, but on this machine's disks or in its memory."""
 
@@ -46,10 +48,10 @@ class Deferral:
         self._device = folder.stat().st_dev
         self._started_ns = time.time_ns()
         self._old_ns = self._started_ns - _LONGEST_LAG_NS
-        self._named, self._read = _Trial(), _Trial()
+        self._named, self._read, self._parts = _Trial(), _Trial(), _Trial()
         self._misses = 0
         self._has_deferred = False
-        self.opened: deque[str] = deque(maxlen=_REMEMBERED_FILES)
+        self.opened: deque[Opened] = deque(maxlen=_REMEMBERED_FILES)
         """What has been opened for an example."""
         self._listened_before = listen(self.opened)
 
@@ -59,7 +61,7 @@ class Deferral:
         A value that no image is made from stays what it is.
         """
         kind = type(value)
-        if kind is io.BytesIO or kind is io.BufferedReader:
+        if kind in _READABLE:
             value = value.read()
         elif kind is not bytes:
             return self.of_path(value) or value if isinstance(value, (str, os.PathLike)) else value
@@ -89,34 +91,43 @@ class Deferral:
     def of_content(self, content: bytes) -> FileBytes | None:
         """What stands for the file that the builder has ``content`` from, where that can be told.
 
-        It is the only one of this length that was opened for the example. That it holds just this
-        the CRC of its content will say when it is read; the first ones are compared at once.
+        It is the only one of this length, or the only part of one, that was opened for the example.
+        That it holds just this the CRC of its content will say when it is read; the first ones are
+        compared at once.
         """
         size_bytes = len(content)
-        if not self.opened or size_bytes < WORTH_DEFERRING_BYTES or self._read.is_failed:
+        if not self.opened or size_bytes < WORTH_DEFERRING_BYTES:
             return None
         found = self._opened_of(size_bytes)
         if found is None:
             self._miss()
             return None
-        name, status = found
+        name, part, status = found
+        trial = self._read if part is None else self._parts
+        if trial.is_failed:
+            return None
         crc = google_crc32c.extend(0, content)
-        file = FileBytes(_absolute(name), state_of(status), crc)
-        return self._admitted(file, self._read.admits(file, content))
+        file = FileBytes(_absolute(name), state_of(status), crc, part)
+        return self._admitted(file, trial.admits(file, content))
 
-    def _opened_of(self, size_bytes: int) -> tuple[str, os.stat_result] | None:
-        """The only file of that length that was opened for the example, when it qualifies."""
+    def _opened_of(
+        self, size_bytes: int
+    ) -> tuple[str, tuple[int, int] | None, os.stat_result] | None:
+        """The only file or part of that length that was opened for the example, if it qualifies."""
         found = None
-        for name in set(self.opened):  # a copy: other threads may open files meanwhile
+        for opened in set(self.opened):  # a copy: other threads may open files meanwhile
+            name, part = (opened, None) if isinstance(opened, str) else (opened[0], opened[1:])
+            if part is not None and part[1] != size_bytes:
+                continue
             try:
                 status = os.stat(name)
             except (OSError, ValueError):
                 continue
-            if status.st_size == size_bytes:
+            if part is not None or status.st_size == size_bytes:
                 if found is not None:
                     return None
-                found = name, status
-        if found is not None and self._qualifies(found[1]) and self._is_quick(found[1].st_dev):
+                found = name, part, status
+        if found is not None and self._qualifies(found[2]) and self._is_quick(found[2].st_dev):
             return found
         return None
 
@@ -132,9 +143,9 @@ class Deferral:
         return file
 
     def _miss(self) -> None:
-        """A builder that reads other things than whole files is not watched for long."""
+        """A builder that reads other things is not watched for long."""
         self._misses += 1
-        if self._misses == _TRIAL_FILES and not self._read.files:
+        if self._misses == _TRIAL_FILES and not self._read.files and not self._parts.files:
             self.close()
 
     def _is_quick(self, device: int) -> bool:

@@ -1,4 +1,4 @@
-"""The content of a file, read when its record is written for good.
+"""The content of a file or of a part of one, read when its record is written for good.
 
 Until then the record says which file, and how it stood: anything else would write all of the data
 to disk one more time. Which files that may be is the business of ``deferral.py``.
@@ -46,20 +46,28 @@ class ChangedFileError(VerificationError):
 
 
 class FileBytes:
-    """Stands for the bytes of a file; ``len`` is their number.
+    """Stands for the bytes of a file, or for a part of them; ``len`` is their number.
 
-    ``crc`` is their CRC-32C, where a builder has read them, it seems from this file.
+    ``crc`` is their CRC-32C, where a builder has read them, it seems from there. ``part`` is where
+    they begin in the file, and how many they are.
     """
 
-    __slots__ = ("crc", "path", "state")
+    __slots__ = ("crc", "part", "path", "state")
 
-    def __init__(self, path: str, state: tuple[int, int, int], crc: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        state: tuple[int, int, int],
+        crc: int | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> None:
         self.path = path
         self.state = state
         self.crc = crc
+        self.part = part
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileBytes, (self.path, self.state, self.crc)
+        return FileBytes, (self.path, self.state, self.crc, self.part)
 
     def is_unchanged(self) -> bool:
         try:
@@ -68,10 +76,10 @@ class FileBytes:
             return False
 
     def __len__(self) -> int:
-        return self.state[0]
+        return self.state[0] if self.part is None else self.part[1]
 
     def holds(self, content: bytes) -> bool:
-        """Whether that, and nothing else, is in the file."""
+        """Whether that, and nothing else, is there."""
         try:
             return self.read() == content
         except (OSError, ChangedFileError):
@@ -98,10 +106,15 @@ class FileBytes:
         self._use(lambda descriptor: pipe.move(descriptor, len(self)))
 
     def _use(self, use: Callable[[int], None]) -> None:
-        """Has the open file used. EOFError says that it is shorter than it was."""
+        """Has the open file used, from where the bytes begin.
+
+        EOFError says that it is shorter than it was.
+        """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
+                if self.part is not None:
+                    os.lseek(descriptor, self.part[0], os.SEEK_SET)
                 use(descriptor)
                 status = os.fstat(descriptor)
             finally:
@@ -128,7 +141,10 @@ def _fill(target: memoryview, descriptor: int) -> None:
 def packed(pieces: Iterable[Piece]) -> bytes:
     """Pieces as bytes, without the content of files: for this program and its helpers alone."""
     return marshal.dumps(
-        [(piece.path, piece.state) if type(piece) is FileBytes else piece for piece in pieces]
+        [
+            (piece.path, piece.state, None, piece.part) if type(piece) is FileBytes else piece
+            for piece in pieces
+        ]
     )
 
 
