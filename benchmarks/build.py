@@ -2,14 +2,14 @@
 
 Run it as ``python benchmarks/build.py [--images 10000] [--rounds 5] [--folder DIR]``. The photos of
 the sample beside the project are repeated under distinct keys; one builder reads them itself and
-yields what is in them, one yields their paths, one has them from a tar. The same call is timed on both sides,
-``download_and_prepare``; and so is the whole: of TFDS a process that makes the call and a flush to
-disk, of dsmanager a build with its child process, the records read again and the flush. Every shard
-must be the same, byte for byte, else the numbers mean nothing. TFDS's build of 10,000 has 2.2 GB in
-the page cache that are not on disk yet, ours half of that; where that is more than a tenth of the
-free memory (Linux's ``vm.dirty_background_ratio``) the disk is measured instead. In a virtual
-machine whose host takes free memory back (``page_reporting``) the first touch of each page costs
-more than what is written to it, and numbers vary by a third.
+yields what is in them, one yields their paths, one has them from a tar. The same call is timed on
+both sides, ``download_and_prepare``; and so is the whole: of TFDS a process that makes the call and
+a flush to disk, of dsmanager a build with its child process, the records read again and the flush.
+Every shard must be the same, byte for byte, else the numbers mean nothing. TFDS's build of 10,000
+has 2.2 GB in the page cache that are not on disk yet, ours half of that; where that is more than a
+tenth of the free memory (Linux's ``vm.dirty_background_ratio``) the disk is measured instead. In a
+virtual machine whose host takes free memory back (``page_reporting``) the first touch of each page
+costs more than what is written to it, and numbers vary by a third.
 """
 
 from __future__ import annotations
