@@ -234,7 +234,7 @@ def main() -> None:
 
 def make_tar(path: Path, images: int) -> None:
     photos = sorted(PHOTOS.iterdir())
-    with tarfile.open(path, "w") as archive:
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:  # as GNU tar makes it
         for number in range(images):
             photo = photos[number % len(photos)]
             archive.add(photo, f"{number:08}_{photo.name}")
