@@ -390,19 +390,18 @@ def test_content_that_is_not_that_of_its_member_is_kept(
     assert ONCE_MORE in bench.log_path.read_text()
 
 
+CHANGE_MEMBER_198 = """
+with open(SOURCES / 'all.tar', 'r+b') as file:
+    file.seek(file.read().rindex(bytes([198]) * 1000))
+    file.write(b'new')
+"""
+
+
 def test_a_tar_that_changes_before_it_is_read_again_has_all_read_once_more(
     bench: Any, write_builder: Write, sources: Path, tar: Path
 ) -> None:
     body = FROM_TAR.replace("RESOURCE", f"SOURCES / {tar.name!r}").replace("IMAGE", "file")
-    change = """
-    with open(SOURCES / 'all.tar', 'r+b') as file:
-        content = file.read()
-        place = content.rindex(bytes([198]) * 1000)
-        file.seek(place)
-        file.write(b'new')
-    """
-    builder_body = body + "\n".join(line[4:] for line in change.splitlines())
-    images = _images(_build(bench, write_builder, builder_body, sources))
+    images = _images(_build(bench, write_builder, body + CHANGE_MEMBER_198, sources))
     assert ONCE_MORE in bench.log_path.read_text()
     assert {n: each for n, each in images.items() if n < 198} == {
         n: each for n, each in TARRED.items() if n < 198

@@ -40,6 +40,13 @@ class OneView(Screen[None]):
 
         self.view.draw(drawn)
 
+    async def be_shown_and_hidden(self, on: Any) -> None:
+        self.view.display = True
+        self.draw()
+        await on.until(lambda: self.told == 1, "room")
+        self.view.display = False
+        await on.until(lambda: not self.view.room, "that it has none any more")
+
 
 def test_it_draws_once_it_is_laid_out_and_again_for_another_room(play: Callable[..., None]) -> None:
     screen = OneView()
@@ -66,11 +73,7 @@ def test_what_is_drawn_while_it_is_hidden_waits_for_its_new_room(play: Callable[
     screen = OneView()
 
     async def act(on: Any) -> None:
-        screen.view.display = True
-        screen.draw()
-        await on.until(lambda: screen.told == 1, "room")
-        screen.view.display = False
-        await on.until(lambda: not screen.view.room, "that it has none any more")
+        await screen.be_shown_and_hidden(on)
         await on.pilot.resize_terminal(50, 10)
         screen.draw()
         screen.view.display = True
@@ -85,11 +88,7 @@ def test_what_is_shown_again_in_the_same_room_is_not_drawn_again(play: Callable[
     screen = OneView()
 
     async def act(on: Any) -> None:
-        screen.view.display = True
-        screen.draw()
-        await on.until(lambda: screen.told == 1, "room")
-        screen.view.display = False
-        await on.until(lambda: not screen.view.room, "that it has none any more")
+        await screen.be_shown_and_hidden(on)
         screen.view.display = True
         await on.until(lambda: screen.told == 2, "the same room")
         assert screen.rooms == [Size(77, 24)]

@@ -242,8 +242,6 @@ _OF_ONE_FILE = (
     resource_lib.ExtractMethod.BZIP2,
     OwnMethod.XZ,
 )
-
-
 _UNCOMPRESSED = (resource_lib.ExtractMethod.TAR, resource_lib.ExtractMethod.TAR_STREAM)
 
 
