@@ -199,13 +199,14 @@ class ByteStream:
             yield piece
 
 
-def entries(stream: HeaderStream) -> Iterator[Entry]:
+def entries(stream: HeaderStream, *, max_headers: int = 2 * MAX_MEMBERS) -> Iterator[Entry]:
     """Every member of the tar stream, in order, up to its very end.
 
     After each file the caller takes its ``size`` bytes from ``stream``; the padding is skipped
-    here. Raises MalformedError for anything that is not a plain tar of files and folders.
+    here. Raises MalformedError for anything that is not a plain tar of files and folders, and for
+    one with more headers than that.
     """
-    for _ in range(2 * MAX_MEMBERS):
+    for _ in range(max_headers):
         start = stream.offset
         try:
             entry = _next_entry(stream)
@@ -216,7 +217,7 @@ def entries(stream: HeaderStream) -> Iterator[Entry]:
         if entry.path:
             yield entry
             stream.take(-entry.size % BLOCK_BYTES)
-    raise MalformedError(f"more than {2 * MAX_MEMBERS:,} headers")
+    raise MalformedError(f"more than {max_headers:,} headers")
 
 
 def _next_entry(stream: HeaderStream) -> Entry | None:

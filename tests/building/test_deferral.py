@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pytest
@@ -21,6 +23,7 @@ from dsmanager.building.writing.file_bytes import (
     state_of,
     unpacked,
 )
+from dsmanager.building.writing.file_part import FilePart
 from dsmanager.building.writing.opened import tell_part
 from dsmanager.building.writing.shard import NO_CRC
 from dsmanager.building.writing.spill import Places, Spill
@@ -138,6 +141,37 @@ def test_content_is_deferred_when_it_is_the_only_part_of_its_length(sources: Pat
         behind.read()
     deferral.close()
     assert found(part, (100, 20_000)) is None
+
+
+def test_a_part_that_nobody_has_read_is_not_read(sources: Path) -> None:
+    _wait_for_the_clock_of(sources)
+    deferral = Deferral(sources)
+    content = _content(150)[100:20_100]
+    with FileIO(sources / "150") as file, FileIO(sources / "young", "x") as young:
+
+        def given(offset: int = 100, size_bytes: int = 20_000, *, opened: FileIO = file) -> Any:
+            part = FilePart(opened, offset, size_bytes)
+            tell_part(part.name, offset, size_bytes)
+            value = deferral.image(part)
+            assert part.read() == b""
+            deferral.end_example()
+            return value
+
+        for _ in range(64):  # on trial
+            assert given() == content
+        found = given()
+        assert isinstance(found, FileBytes)
+        assert (found.crc, found.part) == (None, (100, 20_000))
+        assert found.read() == content
+        assert given(0, 16_000) == _content(150)[:16_000]  # too small to be worth it
+        young.truncate(50_000)
+        with FileIO(young.name) as opened:
+            assert given(opened=opened) == bytes(20_000)
+
+        part = FilePart(file, 100, 20_000)
+        part.read(3)
+        assert deferral.image(part) == content[3:]
+    deferral.close()
 
 
 def test_a_builder_that_reads_no_whole_files_is_not_watched_for_long(sources: Path) -> None:

@@ -30,7 +30,7 @@ from tensorflow_datasets.core.download import checksums, download_manager, extra
 from tensorflow_datasets.core.download import resource as resource_lib
 from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 
-from dsmanager.building.writing.opened import tell_part
+from dsmanager.building.child.tars import files_of
 from dsmanager.errors import NotFoundError, VerificationError
 from dsmanager.files import remove_path, require_free_bytes
 from dsmanager.progress import Progress
@@ -242,7 +242,8 @@ _OF_ONE_FILE = (
     resource_lib.ExtractMethod.BZIP2,
     OwnMethod.XZ,
 )
-_UNCOMPRESSED = (resource_lib.ExtractMethod.TAR, resource_lib.ExtractMethod.TAR_STREAM)
+_STREAMS = (resource_lib.ExtractMethod.TAR_STREAM, resource_lib.ExtractMethod.TAR_GZ_STREAM)
+_TARS = (resource_lib.ExtractMethod.TAR, resource_lib.ExtractMethod.TAR_GZ, *_STREAMS)
 
 
 class _Silent:
@@ -291,21 +292,10 @@ def _members(path: Any, method: Any) -> Iterator[tuple[str, BinaryIO]]:
         if method is OwnMethod.XZ:
             with lzma.open(path) as file:
                 yield "", cast(BinaryIO, file)
+        elif method in _TARS:
+            yield from files_of(path, is_stream=method in _STREAMS)
         else:
-            for name, file in extractor.iter_archive(path, method):
-                if method in _UNCOMPRESSED:
-                    _tell_part(path, file)
-                yield name, file
-
-
-def _tell_part(path: Any, file: Any) -> None:
-    """Where the content of a tar's member is, as ``tarfile`` has it: right unless it is sparse,
-    or the tar is compressed whatever it is called; who uses it compares.
-    """
-    place = getattr(file, "raw", None)
-    offset, size_bytes = getattr(place, "offset", None), getattr(place, "size", None)
-    if type(offset) is int and type(size_bytes) is int and isinstance(path, (str, os.PathLike)):
-        tell_part(os.fspath(path), offset, size_bytes)
+            yield from extractor.iter_archive(path, method)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tarfile
 import time
 from collections import deque
 from contextlib import suppress
@@ -24,6 +23,7 @@ from typing import Any
 import google_crc32c
 
 from dsmanager.building.writing.file_bytes import WORTH_DEFERRING_BYTES, FileBytes, state_of
+from dsmanager.building.writing.file_part import FilePart
 from dsmanager.building.writing.opened import Opened, listen
 
 __all__ = ["Deferral"]
@@ -32,7 +32,7 @@ _LONGEST_LAG_NS = 3_000_000_000
 _TRIAL_FILES = 64
 _REMEMBERED_FILES = 8
 """So many of the files that are opened for one example are looked at."""
-_READABLE = (io.BytesIO, io.BufferedReader, tarfile.ExFileObject)
+_READABLE = (io.BytesIO, io.BufferedReader, FilePart)
 _NEAR = ("overlay", "tmpfs", "zfs")
 """File systems without a device of their own, but on this machine's disks or in its memory."""
 
@@ -61,6 +61,8 @@ class Deferral:
         A value that no image is made from stays what it is.
         """
         kind = type(value)
+        if kind is FilePart and (part := self.of_part(value)) is not None:
+            return part
         if kind in _READABLE:
             value = value.read()
         elif kind is not bytes:
@@ -87,6 +89,21 @@ class Deferral:
             return None
         found = FileBytes(_absolute(name), state_of(status))
         return self._admitted(found, self._named.admits(found))
+
+    def of_part(self, part: FilePart) -> FileBytes | None:
+        """What stands for a part of a file that the builder has opened and not read.
+
+        The first ones are read, by the builder or by whoever asks, and go by their content.
+        """
+        if not self._parts.is_over or part.size_bytes < WORTH_DEFERRING_BYTES or part.tell():
+            return None
+        status = os.fstat(part.file.fileno())
+        if not self._qualifies(status) or not self._is_quick(status.st_dev):
+            return None
+        part.seek(0, os.SEEK_END)  # as if it had been read
+        self._has_deferred = True
+        place = part.offset, part.size_bytes
+        return FileBytes(_absolute(part.name), state_of(status), part=place)
 
     def of_content(self, content: bytes) -> FileBytes | None:
         """What stands for the file that the builder has ``content`` from, where that can be told.

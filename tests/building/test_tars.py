@@ -1,0 +1,272 @@
+"""A builder gets of a tar what TFDS gives, and an error where TFDS would leave the rest out."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import os
+import tarfile
+import tempfile
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow_datasets.core.download import extractor
+
+from dsmanager.building.child.tars import files_of
+from dsmanager.building.writing.file_part import FilePart
+from dsmanager.sources.tar_index import CutOffError
+
+Found = list[tuple[str, bytes]]
+
+FORMATS = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT)
+KINDS = {
+    tarfile.REGTYPE: 20,
+    tarfile.AREGTYPE: 2,
+    tarfile.CONTTYPE: 1,
+    tarfile.DIRTYPE: 5,
+    tarfile.SYMTYPE: 1,
+    tarfile.LNKTYPE: 1,
+    tarfile.FIFOTYPE: 1,
+}
+"""What a member is, and how often of 31 times."""
+PACKERS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}
+
+words = st.sampled_from(["a", "b", "c.d", ".hidden", "back~", "ünï", "x" * 90, "y" * 150, "..", ""])
+names = st.lists(words, min_size=1, max_size=4).map("/".join).filter(lambda name: name.strip("/"))
+members = st.lists(
+    st.tuples(
+        names,
+        st.sampled_from([kind for kind, count in KINDS.items() for _ in range(count)]),
+        st.binary(max_size=1200),
+        names,
+    ),
+    max_size=12,
+)
+
+
+def tar_of(entries: list[Any], tar_format: int = tarfile.GNU_FORMAT) -> bytes:
+    """A tar of (name, kind, content, what it links to); what a format cannot hold is left out."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
+        for name, kind, content, linkname in entries:
+            if kind == tarfile.AREGTYPE:  # tarfile takes it for a folder where the field ends in /
+                name = name[:40].rstrip("/") + "1"
+            member = tarfile.TarInfo(name)
+            member.type, member.mtime = kind, 1.5
+            if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                member.linkname = linkname
+            elif kind in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
+                member.size = len(content)
+            try:
+                tar.addfile(member, io.BytesIO(content))
+            except ValueError:
+                assert tar_format == tarfile.USTAR_FORMAT
+    return buffer.getvalue()
+
+
+def files(*names: str) -> bytes:
+    return tar_of([(name, tarfile.REGTYPE, name.encode() * 300, "") for name in names])
+
+
+def ours(path: Path, *, is_stream: bool = False) -> Found:
+    return [(name, file.read()) for name, file in files_of(path, is_stream=is_stream)]
+
+
+def theirs(content: bytes, *, is_stream: bool) -> Found:
+    walk = extractor.iter_tar(io.BytesIO(content), stream=is_stream)
+    return [(name, file.read()) for name, file in walk]
+
+
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
+@pytest.mark.parametrize("is_stream", [False, True])
+@given(entries=members, tar_format=st.sampled_from(FORMATS))
+def test_names_and_contents_are_those_of_tfds(
+    entries: list[Any], tar_format: int, is_stream: bool, packer: Any
+) -> None:
+    content = packer(tar_of(entries, tar_format))
+    try:
+        expected: Any = theirs(content, is_stream=is_stream)
+    except RecursionError:  # links that lead to one another
+        expected = RecursionError
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        if expected is RecursionError:
+            with pytest.raises(RecursionError):
+                ours(Path(file.name), is_stream=is_stream)
+        else:
+            assert ours(Path(file.name), is_stream=is_stream) == expected
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some.tar"
+
+
+def test_what_is_given_of_a_plain_tar_is_ranges_of_it(path: Path) -> None:
+    content = files("a", "b/c", ".hidden", "d")
+    path.write_bytes(content)
+    found = dict(files_of(path, is_stream=False))
+    assert list(found) == ["a", "b/c", "d"]
+    for name, part in found.items():
+        assert type(part) is FilePart
+        assert content[part.offset : part.offset + part.size_bytes] == name.encode() * 300
+        assert part.name == str(path)
+        assert part.file.closed  # the walk has ended
+
+
+def test_a_file_object_is_walked_like_a_path(path: Path) -> None:
+    content = files("a", "b")
+    found = [(name, file.read()) for name, file in files_of(io.BytesIO(content), is_stream=False)]
+    assert found == theirs(content, is_stream=False)
+
+
+def test_a_link_far_behind_leads_to_what_was_before(path: Path) -> None:
+    entries = [(f"{n}", tarfile.REGTYPE, bytes([n]) * 999, "") for n in range(50)]
+    entries.insert(30, ("hard", tarfile.LNKTYPE, b"", "7"))
+    entries.insert(40, ("soft", tarfile.SYMTYPE, b"", "49"))
+    for packer in PACKERS.values():
+        path.write_bytes(packer(tar_of(entries)))
+        found = ours(path)
+        assert len(found) == 52
+        assert dict(found) == {
+            **{f"{n}": bytes([n]) * 999 for n in range(50)},
+            "hard": bytes([7]) * 999,
+            "soft": bytes([49]) * 999,
+        }
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
+def test_a_header_that_is_damaged_is_not_the_end(path: Path, is_stream: bool, packer: Any) -> None:
+    content = bytearray(files("a", "b", "c"))
+    third = 2 * (512 + 512)
+    content[third] ^= 1
+    assert len(theirs(packer(content), is_stream=is_stream)) == 2  # and that is all it says
+    path.write_bytes(packer(content))
+    walk = files_of(path, is_stream=is_stream)
+    assert [next(walk)[0], next(walk)[0]] == ["a", "b"]
+    with pytest.raises(tarfile.ReadError, match=r"bad checksum at byte 2,048"):
+        next(walk)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_tar_that_is_cut_off_is_named_before_a_part_of_a_member_is_given(
+    path: Path, is_stream: bool
+) -> None:
+    path.write_bytes(files("a", "b", "c")[:1700])
+    walk = files_of(path, is_stream=is_stream)
+    assert next(walk)[0] == "a"
+    with pytest.raises(CutOffError, match=r"some\.tar is damaged: it is cut off: .* byte 1,700"):
+        next(walk)
+
+
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
+def test_a_tar_without_an_end_is_whole_if_its_last_member_is(path: Path, packer: Any) -> None:
+    path.write_bytes(packer(files("a", "b")[: 2 * 1024]))
+    assert [name for name, _ in ours(path)] == ["a", "b"]
+
+
+def test_what_is_no_tar_is_said(path: Path) -> None:
+    for content in (b"", b"text" * 1000):
+        path.write_bytes(content)
+        with pytest.raises(tarfile.ReadError):
+            ours(path)
+
+
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_memory_does_not_grow_with_the_members(path: Path, is_stream: bool, packer: Any) -> None:
+    def peak_bytes(count: int) -> int:
+        noise = [(f"{n}", tarfile.REGTYPE, os.urandom(400), "") for n in range(count)]
+        path.write_bytes(packer(tar_of(noise)))
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in files_of(path, is_stream=is_stream)) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few = peak_bytes(2000)
+    assert peak_bytes(8000) < few + 1_500_000  # tarfile keeps 475 bytes of each
+
+
+CONTENT = b"".join(b"%d\n" % n for n in range(4000))
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Iterator[FilePart]:
+    path = tmp_path / "whole"
+    path.write_bytes(b"before" + CONTENT + b"after")
+    with io.FileIO(path) as file:
+        yield FilePart(file, len(b"before"), len(CONTENT))
+
+
+counts = st.one_of(st.integers(0, 30_000), st.just(-1))
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["read", "readline"]), st.tuples(counts)),
+        st.tuples(st.just("seek"), st.tuples(st.integers(0, 30_000), st.just(0))),
+        st.tuples(st.just("seek"), st.tuples(st.integers(-100, 100), st.sampled_from([1, 2]))),
+        st.tuples(st.sampled_from(["tell", "readlines", "seekable"]), st.just(())),
+    ),
+    max_size=20,
+)
+
+
+@given(calls)
+def test_a_part_of_a_file_reads_as_a_file_of_its_own(calls: list[Any]) -> None:
+    with tempfile.NamedTemporaryFile() as file, tempfile.NamedTemporaryFile() as whole:
+        file.write(CONTENT)
+        file.flush()
+        whole.write(b"before" + CONTENT + b"after")
+        whole.flush()
+        with open(file.name, "rb") as expected, io.FileIO(whole.name) as opened:
+            part = FilePart(opened, len(b"before"), len(CONTENT))
+            for name, arguments in calls:
+                assert _outcome(part, name, arguments) == _outcome(expected, name, arguments)
+
+
+def _outcome(file: Any, name: str, arguments: tuple[int, ...]) -> Any:
+    try:
+        return getattr(file, name)(*arguments)
+    except (OSError, ValueError):
+        return "refused"
+
+
+def test_a_part_is_read_by_whatever_reads_files(part: FilePart) -> None:
+    assert part.peek(3)[:3] == b"0\n1"
+    assert part.read1(5) == CONTENT[:5]
+    buffer = bytearray(10)
+    assert part.readinto(buffer) == 10
+    assert buffer == CONTENT[5:15]
+    part.seek(0)
+    assert list(io.TextIOWrapper(part, "ascii")) == CONTENT.decode().splitlines(keepends=True)
+
+
+def test_parts_of_one_file_do_not_disturb_each_other(part: FilePart) -> None:
+    other = FilePart(part.file, part.offset + 2, 2)
+    assert part.read(4) == CONTENT[:4]
+    assert other.read() == CONTENT[2:4]
+    assert part.read() == CONTENT[4:]
+    assert part.read() == other.read() == b""
+
+
+def test_a_part_that_is_gone_is_no_shorter_part(part: FilePart) -> None:
+    whole = Path(part.name)
+    with open(whole, "r+b") as file:
+        file.truncate(len(b"before") + 9000)
+    assert part.read(9000) == CONTENT[:9000]
+    with pytest.raises(EOFError, match=r"whole ends before byte 18,896"):
+        part.read(100)
+    with pytest.raises(EOFError):
+        part.read()
+    part.file.close()
+    with pytest.raises(ValueError, match="closed file"):
+        part.read()
