@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_datasets.core.download import extractor
 
+from dsmanager.building.child import tars
 from dsmanager.building.child.tars import files_of
 from dsmanager.building.writing.file_part import FilePart
 from dsmanager.sources.tar_index import CutOffError
@@ -127,10 +128,14 @@ def test_a_file_object_is_walked_like_a_path(path: Path) -> None:
     assert found == theirs(content, is_stream=False)
 
 
-def test_a_link_far_behind_leads_to_what_was_before(path: Path) -> None:
+@pytest.mark.parametrize("most_remembered", [0, 1, 29, 30, 31, 39, 40, 41, 100])
+def test_a_link_far_behind_leads_to_what_was_before(
+    path: Path, most_remembered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entries = [(f"{n}", tarfile.REGTYPE, bytes([n]) * 999, "") for n in range(50)]
     entries.insert(30, ("hard", tarfile.LNKTYPE, b"", "7"))
     entries.insert(40, ("soft", tarfile.SYMTYPE, b"", "49"))
+    monkeypatch.setattr(tars, "_MOST_REMEMBERED", most_remembered)
     for packer in PACKERS.values():
         path.write_bytes(packer(tar_of(entries)))
         found = ours(path)
@@ -140,6 +145,23 @@ def test_a_link_far_behind_leads_to_what_was_before(path: Path) -> None:
             "hard": bytes([7]) * 999,
             "soft": bytes([49]) * 999,
         }
+
+
+@pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
+def test_a_file_can_be_read_until_the_last_one_has_come(
+    path: Path, packer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another walk has gone on since."""
+    monkeypatch.setattr(tars, "_MOST_REMEMBERED", 3)
+    entries: list[Any] = [(f"{n}", tarfile.REGTYPE, bytes([n]) * 999, "") for n in range(9)]
+    entries.insert(5, ("link", tarfile.LNKTYPE, b"", "2"))
+    path.write_bytes(packer(tar_of(entries)))
+    kept = {}
+    for name, file in files_of(path, is_stream=False):
+        kept[name] = file
+        if len(kept) == 10:
+            found = {each: opened.read() for each, opened in kept.items()}
+    assert found == {**{f"{n}": bytes([n]) * 999 for n in range(9)}, "link": bytes([2]) * 999}
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -182,7 +204,11 @@ def test_what_is_no_tar_is_said(path: Path) -> None:
 
 @pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS)
 @pytest.mark.parametrize("is_stream", [False, True])
-def test_memory_does_not_grow_with_the_members(path: Path, is_stream: bool, packer: Any) -> None:
+def test_memory_does_not_grow_with_the_members(
+    path: Path, is_stream: bool, packer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tars, "_MOST_REMEMBERED", 500)
+
     def peak_bytes(count: int) -> int:
         noise = [(f"{n}", tarfile.REGTYPE, os.urandom(400), "") for n in range(count)]
         path.write_bytes(packer(tar_of(noise)))

@@ -4,16 +4,18 @@ links what they lead to.
 Of a plain tar the headers alone are read, in a quarter of the time that tarfile takes, and what is
 yielded are ranges of it, which need not be read at all (``writing/deferral.py``). Where anything
 comes that is neither a file nor a folder, and for whatever is compressed, tarfile goes on. It
-remembers all members, for links that lead back to them; a million take half a gigabyte, and so it
-is only let where there is a link.
+remembers all members, for links that lead back to them, and a million take half a gigabyte: of a
+tar with so many it is only let where there is a link.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import FileIO
 from itertools import islice
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -31,6 +33,7 @@ _Files: TypeAlias = Iterator[tuple[str, BinaryIO]]
 
 _log = logging.getLogger(__name__)
 
+_MOST_REMEMBERED = 100_000
 _DAMAGED = tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError  # type: ignore[attr-defined]
 
 
@@ -41,67 +44,75 @@ class _UnsuitedError(Exception):
 def files_of(tar: Any, *, is_stream: bool) -> _Files:
     """Yields (relative path, file) of each file of ``tar``, a path or a file object.
 
-    A file can be read until the walk ends. With ``is_stream``, each only before the next one is
-    asked for, and links are left out.
+    A file can be read until all of them have been asked for; with ``is_stream``, which leaves out
+    links, until the next one is.
 
     Raises CutOffError, TarError for what is no tar or damaged, and where it is compressed what its
     decompressor raises. With TFDS a damaged header ends a tar as if that were all.
     """
     given = 0
-    for walk in _walks(tar, is_stream):
-        try:
-            for found in islice(walk, given, None):
-                given += 1
-                yield found
-            return
-        except _UnsuitedError:
-            continue
+    with ExitStack() as opened:
+        for walk in _walks(tar, is_stream, opened):
+            try:
+                for found in islice(walk, given, None):
+                    given += 1
+                    yield found
+                return
+            except _UnsuitedError:
+                continue
 
 
-def _walks(tar: Any, is_stream: bool) -> Iterator[_Files]:
-    """From the quickest to the one that gives everything."""
+def _walks(tar: Any, is_stream: bool, opened: ExitStack) -> Iterator[_Files]:
+    """From the quickest to the one that gives everything. What they give is ``opened``."""
     if isinstance(tar, (str, os.PathLike)) and os.path.isfile(tar):
-        yield _by_headers(tar)
+        yield _by_headers(opened.enter_context(FileIO(os.path.abspath(tar))))
         if not is_stream:
-            yield _by_tarfile(tar, is_stream=False, remembers=False)
-    yield _by_tarfile(tar, is_stream=is_stream, remembers=not is_stream)
+            yield _by_tarfile(tar, opened, most_remembered=_MOST_REMEMBERED)
+    if is_stream:
+        yield _by_tarfile(tar, opened, most_remembered=0, is_stream=True)
+    else:
+        yield _by_tarfile(tar, opened, most_remembered=sys.maxsize)
 
 
-def _by_headers(tar: str | os.PathLike[str]) -> _Files:
-    path = os.path.abspath(tar)
-    with FileIO(path) as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        try:
-            for member in members(file.fileno(), 0, size_bytes, what=path):
-                if name := extractor._normpath(member.path):
-                    tell_part(path, member.offset, member.size)
-                    yield name, FilePart(file, member.offset, member.size)
-        except CutOffError:
-            raise
-        except VerificationError as error:
-            raise _UnsuitedError from error
+def _by_headers(file: FileIO) -> _Files:
+    path, size_bytes = str(file.name), os.fstat(file.fileno()).st_size
+    try:
+        for member in members(file.fileno(), 0, size_bytes, what=path):
+            if name := extractor._normpath(member.path):
+                tell_part(path, member.offset, member.size)
+                yield name, FilePart(file, member.offset, member.size)
+    except CutOffError:
+        raise
+    except VerificationError as error:
+        raise _UnsuitedError from error
 
 
-def _by_tarfile(tar: Any, *, is_stream: bool, remembers: bool) -> _Files:
-    """Follows links where it ``remembers`` what was before, and else, except in a stream, raises
-    _UnsuitedError at the first one.
+def _by_tarfile(
+    tar: Any, opened: ExitStack, *, most_remembered: int, is_stream: bool = False
+) -> _Files:
+    """Raises _UnsuitedError for a link behind more than ``most_remembered`` members, unless it is
+    ``is_stream``, where all links are left out.
     """
     mode: Any = "r|*" if is_stream else "r:*"
-    with (
-        extractor._open_or_pass(tar) as file,
-        tarfile.open(mode=mode, fileobj=file, tarinfo=_Header) as opened,
-    ):
-        for member in opened:
-            if not remembers:
-                opened.members.clear()  # type: ignore[attr-defined]  # typeshed leaves it out
-            is_link = member.islnk() or member.issym()
-            if is_link and not remembers and not is_stream:
+    file = opened.enter_context(extractor._open_or_pass(tar))
+    walk = tarfile.open(mode=mode, fileobj=file, tarinfo=_Header)  # noqa: SIM115
+    opened.enter_context(walk)
+    remembered = walk.members  # type: ignore[attr-defined]  # typeshed leaves it out
+    has_followed = has_forgotten = False
+    for member in walk:
+        if len(remembered) > most_remembered and not has_followed:
+            remembered.clear()
+            has_forgotten = True
+        is_link = member.islnk() or member.issym()
+        if is_link and not is_stream:
+            if has_forgotten:
                 raise _UnsuitedError
-            content = None if is_link and is_stream else _content(opened, member)
-            if content and (name := extractor._normpath(member.name)):
-                yield name, content
-            elif is_link and not content:
-                _log.warning("%s, a link to %s, is left out", member.name, member.linkname)
+            has_followed = True  # which has brought all members up: they come from there
+        content = None if is_link and is_stream else _content(walk, member)
+        if content and (name := extractor._normpath(member.name)):
+            yield name, content
+        elif is_link and not content:
+            _log.warning("%s, a link to %s, is left out", member.name, member.linkname)
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO | None:
