@@ -42,7 +42,7 @@ def members(descriptor: int, offset: int, size: int, *, what: str) -> Iterator[M
     window = _Window(descriptor, offset, offset + size)
     hint = "fetch it again and compare its size and checksum"
     try:
-        for entry in entries(window, max_headers=size // BLOCK_BYTES):
+        for entry in entries(window, max_headers=size // BLOCK_BYTES + 1):
             if entry.is_folder:
                 continue
             member = Member(entry.path, window.position, entry.size)

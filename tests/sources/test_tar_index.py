@@ -78,6 +78,13 @@ def with_link() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("end", [0, 512, 700, 1024, 1536])
+def test_one_that_ends_too_early_is_cut_off(end: int) -> None:
+    content = tar_bytes({"a": b"x" * 100, "b": b"y" * 100})[:end]
+    with pytest.raises(VerificationError, match=rf"cut off: its content ends at byte {end:,}"):
+        listed(content)
+
+
 @pytest.mark.parametrize(
     "content",
     [
