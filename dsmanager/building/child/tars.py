@@ -17,7 +17,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import FileIO
-from itertools import islice
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from tensorflow_datasets.core.download import extractor
@@ -25,15 +24,19 @@ from tensorflow_datasets.core.download import extractor
 from dsmanager.building.writing.file_part import FilePart
 from dsmanager.building.writing.opened import tell_part
 from dsmanager.errors import VerificationError
-from dsmanager.sources.tar_index import CutOffError, members
+from dsmanager.sources.tar_index import CutOffError, Member, members
 
 __all__ = ["files_of"]
 
 _Files: TypeAlias = Iterator[tuple[str, BinaryIO]]
+_Members: TypeAlias = Iterator[tuple[int, str, BinaryIO]]
+"""Where the content of each begins, or would, in the tar, its name, and its file."""
 
 _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 100_000
+_MAGIC_BEGIN, _PREFIX_BEGIN, _HEADER_BYTES = 257, 345, 512  # of a header, POSIX ustar
+_MAGIC_TO_CONTENT = _HEADER_BYTES - _MAGIC_BEGIN
 _DAMAGED = tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError  # type: ignore[attr-defined]
 
 
@@ -44,59 +47,76 @@ class _UnsuitedError(Exception):
 def files_of(tar: Any, *, is_stream: bool) -> _Files:
     """Yields (relative path, file) of each file of ``tar``, a path or a file object.
 
-    A file can be read until all of them have been asked for; with ``is_stream``, which leaves out
-    links, until the next one is.
+    Those of a path can be read for as long as they are kept; with ``is_stream``, which leaves out
+    links, until the next one is asked for.
 
     Raises CutOffError, TarError for what is no tar or damaged, and where it is compressed what its
     decompressor raises. With TFDS a damaged header ends a tar as if that were all.
     """
-    given = 0
+    last = -1  # where the content of the last one began: whichever walk goes on goes on from there
     with ExitStack() as opened:
         for walk in _walks(tar, is_stream, opened):
             try:
-                for found in islice(walk, given, None):
-                    given += 1
-                    yield found
+                for begin, name, file in walk:
+                    if begin > last:
+                        last = begin
+                        yield name, file
                 return
             except _UnsuitedError:
                 continue
 
 
-def _walks(tar: Any, is_stream: bool, opened: ExitStack) -> Iterator[_Files]:
-    """From the quickest to the one that gives everything. What they give is ``opened``."""
+def _walks(tar: Any, is_stream: bool, opened: ExitStack) -> Iterator[_Members]:
+    """From the quickest to the one that gives everything, of one and the same file."""
     if isinstance(tar, (str, os.PathLike)) and os.path.isfile(tar):
-        yield _by_headers(opened.enter_context(FileIO(os.path.abspath(tar))))
+        file = _KeptFile(os.path.abspath(tar))
+        size_bytes = os.fstat(file.fileno()).st_size
+        yield _by_headers(file, size_bytes)
         if not is_stream:
-            yield _by_tarfile(tar, opened, most_remembered=_MOST_REMEMBERED)
-    if is_stream:
-        yield _by_tarfile(tar, opened, most_remembered=0, is_stream=True)
+            yield _by_tarfile(FilePart(file, 0, size_bytes), most_remembered=_MOST_REMEMBERED)
+        tar = FilePart(file, 0, size_bytes)
     else:
-        yield _by_tarfile(tar, opened, most_remembered=sys.maxsize)
+        tar = opened.enter_context(extractor._open_or_pass(tar))
+    if is_stream:
+        yield _by_tarfile(tar, most_remembered=0, is_stream=True)
+    else:
+        yield _by_tarfile(tar, most_remembered=sys.maxsize)
 
 
-def _by_headers(file: FileIO) -> _Files:
-    path, size_bytes = str(file.name), os.fstat(file.fileno()).st_size
+class _KeptFile(FileIO):
+    """Open for as long as a part of it is kept."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _by_headers(file: FileIO, size_bytes: int) -> _Members:
+    path, descriptor = str(file.name), file.fileno()
     try:
-        for member in members(file.fileno(), 0, size_bytes, what=path):
+        for member in members(descriptor, 0, size_bytes, what=path):
+            if _has_times(descriptor, member):
+                raise _UnsuitedError
             if name := extractor._normpath(member.path):
                 tell_part(path, member.offset, member.size)
-                yield name, FilePart(file, member.offset, member.size)
+                yield member.offset, name, FilePart(file, member.offset, member.size)
     except CutOffError:
         raise
     except VerificationError as error:
         raise _UnsuitedError from error
 
 
-def _by_tarfile(
-    tar: Any, opened: ExitStack, *, most_remembered: int, is_stream: bool = False
-) -> _Files:
+def _has_times(descriptor: int, member: Member) -> bool:
+    """Whether GNU tar has noted more times (``-G``), which tarfile takes for a folder's name."""
+    rest = os.pread(descriptor, _PREFIX_BEGIN + 1 - _MAGIC_BEGIN, member.offset - _MAGIC_TO_CONTENT)
+    return rest.startswith(b"ustar ") and rest[-1] != 0
+
+
+def _by_tarfile(file: Any, *, most_remembered: int, is_stream: bool = False) -> _Members:
     """Raises _UnsuitedError for a link behind more than ``most_remembered`` members, unless it is
     ``is_stream``, where all links are left out.
     """
     mode: Any = "r|*" if is_stream else "r:*"
-    file = opened.enter_context(extractor._open_or_pass(tar))
-    walk = tarfile.open(mode=mode, fileobj=file, tarinfo=_Header)  # noqa: SIM115
-    opened.enter_context(walk)
+    walk = tarfile.open(mode=mode, fileobj=file, tarinfo=_Header)  # noqa: SIM115 - files are kept
     remembered = walk.members  # type: ignore[attr-defined]  # typeshed leaves it out
     has_followed = has_forgotten = False
     for member in walk:
@@ -110,7 +130,7 @@ def _by_tarfile(
             has_followed = True  # which has brought all members up: they come from there
         content = None if is_link and is_stream else _content(walk, member)
         if content and (name := extractor._normpath(member.name)):
-            yield name, content
+            yield member.offset_data, name, content
         elif is_link and not content:
             _log.warning("%s, a link to %s, is left out", member.name, member.linkname)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 __all__ = ["FilePart"]
 
@@ -15,8 +16,8 @@ class FilePart(io.BufferedReader):
     """``size_bytes`` at ``offset`` of an open file, to be read for as long as that stays open.
 
     The position of the file is neither used nor moved: parts can be read in any order, by threads
-    and by forked processes. Reading raises EOFError where the file is shorter than that by now, and
-    ValueError when it is closed.
+    and by forked processes. As with tarfile, nobody can seek beyond an end. Reading raises OSError
+    where the file is shorter than that by now, and ValueError when it is closed.
     """
 
     def __init__(self, file: io.FileIO, offset: int, size_bytes: int) -> None:
@@ -48,17 +49,18 @@ class _Range(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence]
-        if start + offset < 0:
-            raise ValueError(f"negative position {start + offset}")
-        self._at = start + offset
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}
+        if whence not in starts:
+            raise ValueError(f"whence {whence} is none of 0, 1 and 2")
+        self._at = min(max(starts[whence] + offset, 0), self._size_bytes)
         return self._at
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as it is called
-        wanted = min(len(buffer), self._left())
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(memoryview(buffer).nbytes, self._left())
         if not wanted:
             return 0
-        count = os.preadv(self._file.fileno(), [buffer[:wanted]], self._offset + self._at)
+        target = memoryview(buffer).cast("B")[:wanted]
+        count = os.preadv(self._file.fileno(), [target], self._offset + self._at)
         self._require(count > 0)
         self._at += count
         return count
@@ -72,8 +74,8 @@ class _Range(io.RawIOBase):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _left(self) -> int:
-        return max(self._size_bytes - self._at, 0)
+        return self._size_bytes - self._at
 
     def _require(self, is_there: bool) -> None:
         if not is_there:
-            raise EOFError(f"{self.name} ends before byte {self._offset + self._size_bytes:,}")
+            raise OSError(f"{self.name} ends before byte {self._offset + self._size_bytes:,}")
