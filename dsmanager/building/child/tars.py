@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 from tensorflow_datasets.core.download import extractor
 
+from dsmanager.archives.tar import BLOCK_BYTES
 from dsmanager.building.writing.file_part import FilePart
 from dsmanager.building.writing.opened import tell_part
 from dsmanager.errors import VerificationError
@@ -35,8 +36,6 @@ _Members: TypeAlias = Iterator[tuple[int, str, BinaryIO]]
 _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 100_000
-_MAGIC_BEGIN, _PREFIX_BEGIN, _HEADER_BYTES = 257, 345, 512  # of a header, POSIX ustar
-_MAGIC_TO_CONTENT = _HEADER_BYTES - _MAGIC_BEGIN
 _DAMAGED = tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError  # type: ignore[attr-defined]
 
 
@@ -77,10 +76,7 @@ def _walks(tar: Any, is_stream: bool, opened: ExitStack) -> Iterator[_Members]:
         tar = FilePart(file, 0, size_bytes)
     else:
         tar = opened.enter_context(extractor._open_or_pass(tar))
-    if is_stream:
-        yield _by_tarfile(tar, most_remembered=0, is_stream=True)
-    else:
-        yield _by_tarfile(tar, most_remembered=sys.maxsize)
+    yield _by_tarfile(tar, most_remembered=0 if is_stream else sys.maxsize, is_stream=is_stream)
 
 
 class _KeptFile(FileIO):
@@ -107,8 +103,8 @@ def _by_headers(file: FileIO, size_bytes: int) -> _Members:
 
 def _has_times(descriptor: int, member: Member) -> bool:
     """Whether GNU tar has noted more times (``-G``), which tarfile takes for a folder's name."""
-    rest = os.pread(descriptor, _PREFIX_BEGIN + 1 - _MAGIC_BEGIN, member.offset - _MAGIC_TO_CONTENT)
-    return rest.startswith(b"ustar ") and rest[-1] != 0
+    header = os.pread(descriptor, BLOCK_BYTES, member.offset - BLOCK_BYTES)
+    return header[257:263] == b"ustar " and header[345:346] > b"\0"
 
 
 def _by_tarfile(file: Any, *, most_remembered: int, is_stream: bool = False) -> _Members:
