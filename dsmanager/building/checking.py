@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsmanager.building.process import run_child
 from dsmanager.building.run import scratch_folder
-from dsmanager.catalog.find import source_of_file
+from dsmanager.catalog.find import BuilderSource, source_of_file
 from dsmanager.catalog.findings import Finding
 from dsmanager.catalog.rules import findings_in_text
 from dsmanager.errors import CancelledError, DsmanagerError, NoSpaceError
@@ -81,15 +81,16 @@ def check(
                 result = {"findings": [died.as_json()], "tried": {}}
         found += _more(found, [Finding.of_json(each) for each in result["findings"]])
         tried = result["tried"]
-    found = [_as_named(each, source.file, file) for each in found]
+    found = [_as_named(each, source, file) for each in found]
     order = ("error", "warning", "note")
     found.sort(key=lambda each: order.index(each.severity))
     return CheckResult(source.name, file, tuple(found), tried, log_path)
 
 
-def _as_named(finding: Finding, found: Path | None, named: Path) -> Finding:
+def _as_named(finding: Finding, source: BuilderSource, named: Path) -> Finding:
     """With the path that the user wrote, where the catalogue knows the file by another."""
-    return replace(finding, file=named) if finding.file == found else finding
+    file = named if finding.file == source.file else finding.file
+    return replace(finding, file=file, hint=finding.hint and source.reached_in(finding.hint))
 
 
 def _more(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:

@@ -6,14 +6,17 @@ Nothing of a builder is imported or run here.
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dsmanager.catalog.scan import builder_file, builders_in, name_by_file, name_of_file
 from dsmanager.catalog.tfds import tfds_builders
-from dsmanager.errors import NotFoundError, UsageError
+from dsmanager.errors import DsmanagerError, NotFoundError, UsageError
 from dsmanager.text import plain
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "builders_at",
     "every_builder",
     "find_builder",
+    "hints_reach",
     "name_of_path",
     "source_of_file",
 ]
@@ -43,6 +47,24 @@ class BuilderSource:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin})"
+
+    def reached_in(self, hint: str) -> str:
+        """A hint in which ``dsmanager build NAME`` is the command that builds this one."""
+        path = f" --path {shlex.quote(str(self.file))}" if self.origin == "path" else ""
+        named = re.compile(rf"dsmanager build (?:NAME|{re.escape(self.name)})\b([:/][^ ]*)?")
+        return named.sub(
+            lambda found: f"dsmanager build {self.name}{found[1] or ''}{path}", hint, count=1
+        )
+
+
+@contextmanager
+def hints_reach(source: BuilderSource) -> Iterator[None]:
+    """What goes wrong in the block need not know whether ``source`` was found by ``--path``."""
+    try:
+        yield
+    except DsmanagerError as error:
+        error.hint = error.hint and source.reached_in(error.hint)
+        raise
 
 
 def find_builder(

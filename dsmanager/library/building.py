@@ -12,7 +12,7 @@ from dsmanager import files
 from dsmanager.building.run import BuilderDescription, describe
 from dsmanager.building.run import build as run_builder
 from dsmanager.built import BuiltDataset
-from dsmanager.catalog.find import BuilderSource, find_builder
+from dsmanager.catalog.find import BuilderSource, find_builder, hints_reach
 from dsmanager.errors import AlreadyExistsError, DsmanagerError, NotFoundError
 from dsmanager.library.extraction import keep_config_metadata
 from dsmanager.progress import CancelToken, Progress
@@ -63,18 +63,19 @@ def plan_build(
     pattern = RefPattern.parse(request.removeprefix("tfds:"))
     name = f"tfds:{pattern.name}" if forced_tfds else pattern.name
     source = find_builder(name, folders=library.settings.builders, path=path)
-    log = _log_path(library, f"describe-{source.name}")
-    description = describe(source, log_path=log, cancel=cancel)
-    log.unlink(missing_ok=True)  # of interest when it failed
-    made = [description.ref(each) for each in _configs(description, pattern.config or config)]
-    refs = tuple(ref for ref in made if pattern.version in (None, ref.version))
-    if not refs:
-        raise NotFoundError(
-            f"this builder makes {', '.join(map(str, made))}, not version {pattern.version}",
-            hint=f"build what it makes: dsmanager build {made[0]}",
-            ref=request,
-        )
-    return BuildPlan(source, description, refs)
+    with hints_reach(source):
+        log = _log_path(library, f"describe-{source.name}")
+        description = describe(source, log_path=log, cancel=cancel)
+        log.unlink(missing_ok=True)  # of interest when it failed
+        made = [description.ref(each) for each in _configs(description, pattern.config or config)]
+        refs = tuple(ref for ref in made if pattern.version in (None, ref.version))
+        if not refs:
+            raise NotFoundError(
+                f"this builder makes {', '.join(map(str, made))}, not version {pattern.version}",
+                hint=f"build what it makes: dsmanager build {made[0]}",
+                ref=request,
+            )
+        return BuildPlan(source, description, refs)
 
 
 def _configs(description: BuilderDescription, wanted: str | None) -> Sequence[str | None]:
@@ -128,43 +129,44 @@ def build(
         earlier = BuiltDataset(ref, final)
         return earlier.provenance.get("max_examples") == max_examples
 
-    if is_done() and not files.leftovers(final):
-        return _kept(BuiltDataset(ref, final), file_format)
-    with library.locked(ref, "build", progress, cancel):
-        files.remove_leftovers(final)
-        if is_done():  # by the process that this one waited for
+    with hints_reach(plan.source):
+        if is_done() and not files.leftovers(final):
             return _kept(BuiltDataset(ref, final), file_format)
-        earlier = BuiltDataset(ref, final)
-        if _is_built(ref, final):
-            what = f"a second copy of {ref}, beside the one that it replaces,"
-            files.require_free_bytes(final, earlier.size_bytes, what)
-        log = _log_path(library, f"build-{ref.stem}")
-        with files.staged_folder(final) as stage:
-            staged = run_builder(
-                plan.source,
-                config=ref.config,
-                data_dir=library.data_dir,
-                stage=stage,
-                download_dir=download_dir or library.settings.download_dir,
-                manual_dir=manual_dir,
-                fresh_downloads=clean,
-                old_urls=_urls(earlier) if clean else (),
-                file_format=file_format or "tfrecord",
-                register_checksums=register_checksums,
-                max_examples=max_examples,
-                workers=workers,
-                cluster=cluster,
-                beam_options=beam_options,
-                verify=verify,
-                log_path=log,
-                progress=progress,
-                cancel=cancel,
-            )
-            cancel.check()
-            if staged.default_config is not None:
-                keep_config_metadata(library.data_dir / ref.name, staged.default_config)
-            files.move_tree_into_place(staged.tree, final)
-        return replace(_result(BuiltDataset(ref, final), log), was_built=False)
+        with library.locked(ref, "build", progress, cancel):
+            files.remove_leftovers(final)
+            if is_done():  # by the process that this one waited for
+                return _kept(BuiltDataset(ref, final), file_format)
+            earlier = BuiltDataset(ref, final)
+            if _is_built(ref, final):
+                what = f"a second copy of {ref}, beside the one that it replaces,"
+                files.require_free_bytes(final, earlier.size_bytes, what)
+            log = _log_path(library, f"build-{ref.stem}")
+            with files.staged_folder(final) as stage:
+                staged = run_builder(
+                    plan.source,
+                    config=ref.config,
+                    data_dir=library.data_dir,
+                    stage=stage,
+                    download_dir=download_dir or library.settings.download_dir,
+                    manual_dir=manual_dir,
+                    fresh_downloads=clean,
+                    old_urls=_urls(earlier) if clean else (),
+                    file_format=file_format or "tfrecord",
+                    register_checksums=register_checksums,
+                    max_examples=max_examples,
+                    workers=workers,
+                    cluster=cluster,
+                    beam_options=beam_options,
+                    verify=verify,
+                    log_path=log,
+                    progress=progress,
+                    cancel=cancel,
+                )
+                cancel.check()
+                if staged.default_config is not None:
+                    keep_config_metadata(library.data_dir / ref.name, staged.default_config)
+                files.move_tree_into_place(staged.tree, final)
+            return replace(_result(BuiltDataset(ref, final), log), was_built=False)
 
 
 def _kept(built: BuiltDataset, file_format: str | None) -> BuildResult:

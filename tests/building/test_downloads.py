@@ -135,7 +135,7 @@ def test_a_refused_connection_ends_soon_and_names_the_manual_folder(
             bench.build(write_builder(top=f"URL = {url!r}", body=READ))
     assert time.monotonic() - started < 30
     assert url in caught.value.message
-    assert (caught.value.hint or "").endswith("dsmanager build sample --manual-dir FOLDER")
+    assert (caught.value.hint or "").endswith("dsmanager build NAME --manual-dir FOLDER")
     assert bench.leftovers == []
 
 
@@ -190,7 +190,7 @@ def test_an_empty_manual_folder_shows_the_builders_instructions(
     home = write_builder(body="print(dl_manager.manual_dir)\nyield 0, {'x': 1}", extra=extra)
     with pytest.raises(NotFoundError, match=r"has none\. Ask the authors\.") as caught:
         bench.build(home)
-    assert caught.value.hint == "dsmanager build sample --manual-dir FOLDER"
+    assert caught.value.hint == "dsmanager build NAME --manual-dir FOLDER"
 
 
 def _tar(mode: str, *names: str) -> bytes:

@@ -104,6 +104,20 @@ def test_an_unknown_name_is_answered_with_near_ones(name: str) -> None:
     assert caught.value.hint == "see all of them: dsmanager list --available"
 
 
+def test_a_hint_builds_what_was_found_as_it_was_found(folder: Path) -> None:
+    by_name = find_builder("older", folders=[folder])
+    assert by_name.reached_in("dsmanager build NAME/x --clean") == "dsmanager build older/x --clean"
+    (by_path,) = builders_at(folder / "older")
+    file = folder / "older" / "older.py"
+    reached = f"dsmanager build older --path {file}"
+    assert by_path.reached_in("see: dsmanager build NAME --clean") == f"see: {reached} --clean"
+    assert by_path.reached_in("dsmanager build older") == reached
+    of_config = f"dsmanager build older/big:1.0.0 --path {file}"
+    assert by_path.reached_in("dsmanager build older/big:1.0.0") == of_config
+    for other in ("dsmanager build olders", "dsmanager build --path PATH", "dsmanager list older"):
+        assert by_path.reached_in(other) == other
+
+
 def test_our_catalogue_is_not_reached_through_tfds() -> None:
     with pytest.raises(NotFoundError):
         find_builder("tfds:digit")

@@ -219,7 +219,7 @@ def test_an_unreachable_source_is_temporary_within_thirty_seconds(machine, tmp_p
     (folder / "tiny.py").write_text(text)
     done = machine.run("build", "--path", str(folder), code=5)
     assert url in _one_line(done)
-    assert "--manual-dir" in done.stderr
+    assert f"dsmanager build tiny --path {folder / 'tiny.py'} --manual-dir FOLDER" in done.stderr
     assert machine.leftovers() == []
 
 

@@ -53,7 +53,7 @@ def construct(cls: Any, config: str | None, stage: str) -> Any:
         known = f"has {', '.join(near)}" if configs else "has no configs"
         raise NotFoundError(
             f"{cls.name} has no config {plain(config)!r}; it {known}",
-            hint=f"dsmanager build {cls.name}{'/' + near[0] if near else ''}",
+            hint=f"dsmanager build NAME{'/' + near[0] if near else ''}",
         )
     return make(cls, config, stage)
 

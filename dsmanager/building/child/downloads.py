@@ -142,7 +142,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         raise ManualFolderError(
             f"{self._dataset_name} is built from files that you fetch yourself, and {folder} "
             f"has none. {plain(wanted)}".strip(),
-            hint=f"dsmanager build {self._dataset_name} --manual-dir FOLDER",
+            hint="dsmanager build NAME --manual-dir FOLDER",
         )
 
     def iter_archive(self, resource: Any) -> Iterator[tuple[str, BinaryIO]]:
@@ -178,7 +178,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
             fetch,  # with requests: only what fetches waits for it
         )
 
-        fetched = fetch(url, self._partial_dir, meter=self._meter, dataset=self._dataset_name)
+        fetched = fetch(url, self._partial_dir, meter=self._meter)
         info = checksums.UrlInfo(
             size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
         )
@@ -209,8 +209,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
                 f"{redact(url)}{where} is not what checksums.tsv records: sha256 "
                 f"{url_info.checksum} of {int(url_info.size):,} bytes instead of "
                 f"{expected.checksum} of {int(expected.size):,}",
-                hint="fetch a good copy, then: dsmanager build "
-                f"{self._dataset_name} --manual-dir FOLDER",
+                hint="fetch a good copy, then: dsmanager build NAME --manual-dir FOLDER",
             ) from error
 
     def _extract(self, resource: Any) -> Any:

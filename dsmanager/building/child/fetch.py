@@ -85,7 +85,6 @@ def fetch(
     folder: Path,
     *,
     meter: Meter,
-    dataset: str = "NAME",
     patience_s: float = PATIENCE_S,
 ) -> Fetched:
     """Fetches ``url`` (http, https, ftp or file) into a new file of ``folder``.
@@ -98,7 +97,7 @@ def fetch(
     except DsmanagerError as error:
         error.hint = error.hint or (
             f"put {os.path.basename(urllib.parse.urlsplit(url).path) or 'it'} in a folder "
-            f"yourself, then: dsmanager build {dataset} --manual-dir FOLDER"
+            "yourself, then: dsmanager build NAME --manual-dir FOLDER"
         )
         raise
 

@@ -148,7 +148,7 @@ def _has_partitions(request: dict[str, Any], builder: Any) -> bool:
     if why_not is not None and request["cluster"] is not None:
         raise UsageError(
             f"no use for a cluster: {why_not}",
-            hint=f"leave it out: dsmanager build {builder.name}",
+            hint="leave it out: dsmanager build NAME",
         )
     return why_not is None
 
