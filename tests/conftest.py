@@ -150,7 +150,7 @@ def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         process = subprocess.Popen(_from_venv(command), stdout=log, stderr=log)
     wait_until(lambda: _is_listening(port), "rclone listens")
     yield S3Server("rclone", f"http://127.0.0.1:{port}", "datasets", folder / "credentials.json")
-    process.terminate()
+    process.kill()  # it would wait for 20 s for answers that nobody reads to the end
     process.wait()
 
 

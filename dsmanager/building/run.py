@@ -6,6 +6,7 @@ writes below the stage and the download folder only.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import tempfile
@@ -144,10 +145,14 @@ def build(
     new_folders = make_folders(download_dir)
     remove_leftovers(unfinished)
     partial_dir = temporary_path(unfinished)
+    arriving_dir = _arriving_folder(unfinished, data_dir.absolute())
+    if fresh_downloads:
+        remove_path(arriving_dir)
     request = _request("build", source, stage) | {
         "config": config,
         "download_dir": str(download_dir),
         "partial_dir": str(partial_dir),
+        "arriving_dir": str(arriving_dir),
         "manual_dir": str(manual_dir.absolute()) if manual_dir is not None else None,
         "fresh_downloads": fresh_downloads,
         "fresh_extraction": fresh_downloads,
@@ -167,12 +172,19 @@ def build(
         )
     finally:
         remove_path(partial_dir)
-        for folder in (download_dir / "extracted", *reversed(new_folders)):
+        for folder in (arriving_dir, download_dir / "extracted", *reversed(new_folders)):
             with suppress(OSError):  # it holds something, or never was
                 folder.rmdir()
+    remove_path(arriving_dir)
     _remove_kept(Path(result["kept"]), data_dir)
     built = made(result)
     return StagedBuild(built.ref, built.path, result["default_config"], result["download_bytes"])
+
+
+def _arriving_folder(unfinished: Path, data_dir: Path) -> Path:
+    """Where an interrupted build into this ``data_dir`` leaves what has arrived of its sources."""
+    token = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:8]
+    return unfinished.with_name(f".{unfinished.name}.arriving.{token}.tmp")
 
 
 def _remove_kept(partitions: Path, data_dir: Path) -> None:

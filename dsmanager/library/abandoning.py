@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, read_sidecar, sidecar_path
 from dsmanager.errors import NotFoundError, os_errors
 from dsmanager.locks import locked_if_free
+from dsmanager.partial import discard_part, part_path
 from dsmanager.refs import COMPRESSION_SUFFIXES, Ref
-from dsmanager.remotes.partial import discard_part, part_path
 
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces

@@ -31,10 +31,10 @@ from dsmanager.errors import (
 from dsmanager.hashing import sha256_file
 from dsmanager.library.archive_records import ArchiveRecords, records_of_cached
 from dsmanager.library.remote_listing import place_of, remote_archives
+from dsmanager.partial import discard_part, part_path
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 from dsmanager.remotes.objects import ObjectChangedError
-from dsmanager.remotes.partial import discard_part, part_path
 
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from dsmanager.buffers import buffer
 from dsmanager.errors import DsmanagerError, os_errors
+from dsmanager.partial import PartialFile
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import http_status, translate
 from dsmanager.remotes.objects import ObjectChangedError, RemoteObject, bare_etag
-from dsmanager.remotes.partial import PartialFile
 from dsmanager.remotes.rate import RateLimit
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from dsmanager.errors import (
     os_errors,
 )
 from dsmanager.files import require_free_bytes
+from dsmanager.partial import PartialFile
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.acl import takes_acls
 from dsmanager.remotes.client import Access, Clients, no_credentials
@@ -32,7 +33,6 @@ from dsmanager.remotes.download import Download
 from dsmanager.remotes.failures import error_code, http_status, not_s3, translated
 from dsmanager.remotes.listing import objects_in
 from dsmanager.remotes.objects import RemoteObject
-from dsmanager.remotes.partial import PartialFile
 from dsmanager.remotes.rate import RateLimit
 from dsmanager.remotes.readback import what_was_lost
 from dsmanager.remotes.small import read_small
@@ -214,7 +214,7 @@ class Remote:
 
         Returns the sha256 of what arrived. With ``resume``, bytes of the same object that an
         interrupted call left there are not fetched again, and this call leaves as much; see
-        :mod:`dsmanager.remotes.partial`. Raises TemporaryError when the object changes meanwhile
+        :mod:`dsmanager.partial`. Raises TemporaryError when the object changes meanwhile
         and NoSpaceError before anything is sent when it cannot fit.
         """
         identity = {"url": self.url_of(obj.name), "etag": obj.etag} if obj.etag else None

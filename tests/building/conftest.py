@@ -7,6 +7,7 @@ import http.server
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,15 @@ class Server:
     files: dict[str, bytes]
     statuses: dict[str, int]
     cut: dict[str, int]
+    """After so many bytes of an answer the connection ends."""
     requests: list[str]
+    validators: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Headers that tell one state of a file from another; with these there are ranges of it."""
+    redirects: dict[str, str] = field(default_factory=dict)
+    ranges: list[str] = field(default_factory=list)
+    """Those that were asked for."""
+    at_cut: Callable[[], object] = bool
+    """Called before the connection ends early."""
 
 
 @pytest.fixture
@@ -195,14 +204,35 @@ def server() -> Iterator[Server]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.requests.append(self.path)
+            if self.path in state.redirects:
+                self.send_response(302)
+                self.send_header("Location", state.redirects[self.path])
+                self.end_headers()
+                return
             content = state.files.get(self.path)
             if content is None:
                 self.send_error(state.statuses.get(self.path, 404))
                 return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
+            said = state.validators.get(self.path, {})
+            start, asked = 0, self.headers["Range"]
+            if asked is not None:
+                state.ranges.append(asked)
+            if asked is not None and self.headers["If-Range"] in said.values():
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
+            for name, value in said.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            self.wfile.write(content[: state.cut.get(self.path, len(content))])
+            end = start + state.cut.get(self.path, len(content))
+            with suppress(ConnectionError):  # who asked may have been killed, or knows enough
+                self.wfile.write(content[start:end])
+            if end < len(content):
+                state.at_cut()
 
         def log_message(self, *_: object) -> None:
             pass

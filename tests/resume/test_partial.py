@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsmanager.errors import CancelledError
+from dsmanager.partial import PartialFile, Spans, discard_part, part_path
 from dsmanager.progress import CancelToken, Progress
-from dsmanager.remotes.partial import PartialFile, Spans, discard_part, part_path
 from dsmanager.remotes.remote import Remote
 
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from etils import epath
 from tensorflow_datasets.core import units
@@ -33,8 +33,12 @@ from tensorflow_datasets.core.utils.lazy_imports_utils import promise
 from dsmanager.building.child.tars import files_of
 from dsmanager.errors import NotFoundError, VerificationError
 from dsmanager.files import remove_path, require_free_bytes
+from dsmanager.partial import allocated_bytes, discard_part
 from dsmanager.progress import Progress
 from dsmanager.text import plain, redact
+
+if TYPE_CHECKING:
+    from dsmanager.building.child.fetch import Fetched
 
 __all__ = ["Downloads", "KnownUrls", "ManualFolderError"]
 
@@ -87,12 +91,19 @@ def _known_urls_on_demand() -> Iterator[None]:
 
 
 class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS has no types
-    """Adds to ``progress``; keeps unfinished files in ``partial_dir`` only."""
+    """Adds to ``progress``.
 
-    def __init__(self, *, partial_dir: Path, progress: Progress, **kwargs: Any) -> None:
+    Unfinished files are in ``partial_dir`` only, and in ``arriving_dir`` those that the next build
+    goes on with: their checksums are recorded.
+    """
+
+    def __init__(
+        self, *, partial_dir: Path, arriving_dir: Path, progress: Progress, **kwargs: Any
+    ) -> None:
         with _known_urls_on_demand():
             super().__init__(**kwargs)
         self._partial_dir = partial_dir
+        self._arriving_dir = arriving_dir
         self._progress = progress
         self._pool = ThreadPoolExecutor(_PARALLEL_DOWNLOADS)
         self._extracting = threading.Lock()
@@ -171,24 +182,22 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
 
     def _fetch(self, resource: Any) -> Any:
         url = resource.url
-        known_size = self._url_infos.get(url)
-        if known_size is not None:
-            require_free_bytes(self._partial_dir, int(known_size.size), redact(url))
-        from dsmanager.building.child.fetch import (
-            fetch,  # with requests: only what fetches waits for it
-        )
-
-        fetched = fetch(url, self._partial_dir, meter=self._meter)
+        fetched = self._fetched(url)
         info = checksums.UrlInfo(
             size=units.Size(fetched.size_bytes), checksum=fetched.sha256, filename=fetched.filename
         )
-        self._register_or_validate_checksums(url=url, url_info=info, path=fetched.path)
+        try:
+            self._register_or_validate_checksums(url=url, url_info=info, path=fetched.path)
+        except BaseException:
+            discard_part(fetched.path)
+            raise
         known = info.checksum if self._is_checksum_registered(url=url) else None
         final = self._get_dl_path(resource, known)
         final.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # what an older file said of itself
             resource_lib.get_info_path(final).unlink()
         os.replace(fetched.path, final)
+        discard_part(fetched.path)
         self._used.add(Path(final))
         resource_lib.write_info_file(
             url=url,
@@ -199,12 +208,31 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         )
         return final
 
+    def _fetched(self, url: str) -> Fetched:
+        """From its URL, and from what an interrupted build has of it, if that is any good."""
+        from dsmanager.building.child.fetch import (  # with requests: only what fetches waits
+            fetch,
+            kept_path,
+        )
+
+        known = self._url_infos.get(url)
+        if known is None or self._register_checksums:
+            return fetch(url, self._partial_dir, meter=self._meter)
+        there = allocated_bytes(kept_path(url, self._arriving_dir))
+        require_free_bytes(self._arriving_dir, int(known.size) - there, redact(url))
+        fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
+        if fetched.was_resumed and fetched.sha256 != known.checksum:
+            discard_part(fetched.path)
+            fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
+        return fetched
+
     def _register_or_validate_checksums(self, url: str, url_info: Any, path: Any) -> None:
         try:
             super()._register_or_validate_checksums(url=url, url_info=url_info, path=path)
         except download_manager.NonMatchingChecksumError as error:
             expected = self._url_infos[url]
-            where = "" if Path(path).parent == self._partial_dir else f" (as {path})"
+            ours = (self._partial_dir, self._arriving_dir)
+            where = "" if Path(path).parent in ours else f" (as {path})"
             raise VerificationError(
                 f"{redact(url)}{where} is not what checksums.tsv records: sha256 "
                 f"{url_info.checksum} of {int(url_info.size):,} bytes instead of "

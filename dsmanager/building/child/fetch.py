@@ -1,7 +1,9 @@
 """Fetches one source file by URL: bounded in time, hashed as it arrives, whole or not at all.
 
-A source that gives no byte for 25 seconds, refused or silent, over all tries, is given up. This
-module knows nothing of checksums that are expected; it says what came.
+A source that gives no byte for 25 seconds, refused or silent, over all tries, is given up. A server
+that tells one state of a file from another (RFC 9110, sections 8.8 and 14) is asked for the rest
+when a transfer has broken, and by the next process, too, where what arrived is kept. This module
+knows nothing of checksums that are expected; it says what came.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -26,21 +29,26 @@ import requests
 from dsmanager.errors import (
     CredentialsError,
     DsmanagerError,
+    NoSpaceError,
     NotFoundError,
     TemporaryError,
     os_errors,
 )
+from dsmanager.files import flush_file
+from dsmanager.partial import PartialFile, discard_part
 from dsmanager.progress import Progress, Stopwatch
 from dsmanager.text import plain, redact
 
-__all__ = ["Fetched", "Meter", "fetch"]
+__all__ = ["Fetched", "Meter", "fetch", "kept_path"]
 
 PATIENCE_S = 25.0
 _CONNECT_S = 8.0
 _SILENCE_S = 20.0
 _TRIES = 4
+"""One after the other that bring nothing."""
 _BLOCK_BYTES = 1 << 18
 _DRIVE = "https://drive.google.com/"
+_RESUMABLE = (CredentialsError, NoSpaceError, TemporaryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Fetched:
     filename: str
     size_bytes: int
     sha256: str
+    was_resumed: bool
+    """Whether some of it is from an earlier process."""
 
 
 class Meter:
@@ -61,13 +71,7 @@ class Meter:
         self._lock = threading.Lock()
         self._done = self._total = 0
 
-    def expect(self, count: int) -> None:
-        self._change(0, count)
-
-    def add(self, count: int) -> None:
-        self._change(count, 0)
-
-    def _change(self, done: int, total: int) -> None:
+    def add(self, done: int, total: int = 0) -> None:
         with self._lock:
             if self._progress.snapshot().phase != "download":
                 self._progress.start_phase("download")
@@ -80,73 +84,183 @@ class _TransientError(Exception):
     """A failure that another try may not have."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a source sends: a file, or the rest of one."""
+
+    filename: str
+    size_bytes: int
+    """Of the whole file; 0 where the source does not say."""
+    blocks: Iterator[bytes]
+    validator: str | None = None
+    """What is another one when the file is."""
+    start: int = 0
+    """Where in the file the first block begins."""
+
+
 def fetch(
     url: str,
     folder: Path,
     *,
+    keep: bool = False,
     meter: Meter,
     patience_s: float = PATIENCE_S,
 ) -> Fetched:
     """Fetches ``url`` (http, https, ftp or file) into a new file of ``folder``.
 
-    Raises TemporaryError when the source cannot be reached or stops, NotFoundError when it does not
-    have the file, CredentialsError when it wants some.
+    With ``keep`` it is the one of :func:`kept_path`: what an earlier process left of it is not
+    fetched again, and this call leaves as much when it fails. Whoever asks for that looks at the
+    checksum, and is the only one at work in the folder. Raises TemporaryError when the source
+    cannot be reached or stops, NotFoundError when it does not have the file, CredentialsError when
+    it wants some.
     """
+    path = kept_path(url, folder) if keep else folder / secrets.token_hex(8)
+    arrival = _Arrival(url, path, meter)
     try:
-        return _fetch(url, folder, meter, patience_s)
-    except DsmanagerError as error:
-        error.hint = error.hint or (
-            f"put {os.path.basename(urllib.parse.urlsplit(url).path) or 'it'} in a folder "
-            "yourself, then: dsmanager build NAME --manual-dir FOLDER"
-        )
+        with os_errors("store a download"):
+            folder.mkdir(parents=True, exist_ok=True)
+        return _fetch(url, arrival, patience_s)
+    except BaseException as error:
+        if not (keep and arrival.is_resumable and isinstance(error, _RESUMABLE)):
+            with suppress(OSError):
+                discard_part(path)
+        if isinstance(error, DsmanagerError):
+            error.hint = error.hint or (
+                f"put {os.path.basename(urllib.parse.urlsplit(url).path) or 'it'} in a folder "
+                "yourself, then: dsmanager build NAME --manual-dir FOLDER"
+            )
         raise
 
 
-def _fetch(url: str, folder: Path, meter: Meter, patience_s: float) -> Fetched:
-    last_byte = Stopwatch()
-    for attempt in range(_TRIES):
+def kept_path(url: str, folder: Path) -> Path:
+    """Where a file of that URL lies while it arrives, and is kept when that is interrupted."""
+    return folder / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+class _Arrival:
+    """One file on its way, over all tries: what is there of it, and the hash of that."""
+
+    def __init__(self, url: str, path: Path, meter: Meter) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self.is_resumable = False
+        self.was_resumed = False
+        self.last_byte = Stopwatch()
+        self._url = hashlib.sha256(url.encode()).hexdigest()  # it may hold secrets
+        self._meter = meter
+        self._expected = 0
+        self._validator: str | None = None
+        self._digest = hashlib.sha256()
+        self._file: PartialFile | None = None
+
+    def begin(self, answer: _Answer) -> None:
+        """Goes on with what is there of this state of the file, or begins it anew."""
+        validator = answer.validator if answer.size_bytes else None
+        identity = {"url": self._url, "validator": validator} if validator else None
+        with os_errors("store a download"):
+            file = self._file = PartialFile(self.path, answer.size_bytes, identity)
+        is_our_own = validator == self._validator and file.found_bytes == self.size_bytes
+        if not is_our_own:
+            self._hash(file)
+            self.was_resumed = self.size_bytes > 0
+            if self.was_resumed:  # which takes a while; the source is there
+                self.last_byte.restart()
+        self.is_resumable, self._validator = validator is not None, validator
+        self._expected = answer.size_bytes
+        self._meter.add(self.size_bytes, self._expected)
+
+    def add(self, block: bytes) -> None:
+        assert self._file is not None
+        self.last_byte.restart()
+        self._digest.update(block)
+        with os_errors("store a download"):
+            self._file.write(memoryview(block), self.size_bytes, lambda: None)
+        self.size_bytes += len(block)
+        self._meter.add(len(block))
+        if self._file.is_due():
+            threading.Thread(target=_save, args=(self._file,), daemon=True).start()
+
+    def finish(self, filename: str) -> Fetched:
+        """All blocks are there. Raises _TransientError when they are not the whole file."""
+        if self._expected not in (0, self.size_bytes):
+            raise _TransientError("the connection broke before the end")
+        self._close()
+        with os_errors("store a download"):
+            flush_file(self.path)
+        sha256 = self._digest.hexdigest()
+        return Fetched(self.path, filename, self.size_bytes, sha256, self.was_resumed)
+
+    def interrupt(self) -> None:
+        """Nothing more comes for now."""
+        if self._file is not None:
+            self._close()
+            self._meter.add(-self.size_bytes, -self._expected)
+
+    def discard(self) -> None:
+        """What is there is not wanted."""
+        self.interrupt()
+        with os_errors("store a download"):
+            discard_part(self.path)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.__exit__()
+            self._file = None
+
+    def _hash(self, file: PartialFile) -> None:
+        self._digest, self.size_bytes = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(_BLOCK_BYTES))
+        while count := file.read(buffer, self.size_bytes):
+            self._digest.update(buffer[:count])
+            self.size_bytes += count
+
+
+def _save(file: PartialFile) -> None:
+    with suppress(OSError):  # less to go on with
+        file.save()
+
+
+def _fetch(url: str, arrival: _Arrival, patience_s: float) -> Fetched:
+    attempt = furthest = 0
+    while True:
         try:
-            return _try(url, folder, meter, last_byte, patience_s)
+            return _try(url, arrival, max(1.0, patience_s - arrival.last_byte.age_s))
         except _TransientError as error:
             reason, delay_s = str(error), 0.5 * 2**attempt
-        if last_byte.age_s + delay_s >= patience_s or attempt == _TRIES - 1:
-            break
+        attempt += 1
+        if arrival.is_resumable and arrival.size_bytes > furthest:
+            attempt, furthest = 0, arrival.size_bytes
+        if arrival.last_byte.age_s + delay_s >= patience_s or attempt == _TRIES:
+            raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}")
         time.sleep(delay_s)
-    raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}")
 
 
-def _try(url: str, folder: Path, meter: Meter, last_byte: Stopwatch, patience_s: float) -> Fetched:
-    left_s = max(1.0, patience_s - last_byte.age_s)
-    with os_errors("store a download"):
-        folder.mkdir(parents=True, exist_ok=True)
-    path = folder / secrets.token_hex(8)
-    digest = hashlib.sha256()
-    size_bytes = 0
-    expected = 0
+def _try(url: str, arrival: _Arrival, left_s: float) -> Fetched:
     try:
-        with _opened(url, left_s) as (filename, expected, blocks), open(path, "xb") as file:
-            meter.expect(expected)
-            for block in blocks:
-                last_byte.restart()
-                digest.update(block)
-                size_bytes += len(block)
-                meter.add(len(block))
-                with os_errors("store a download"):
-                    file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        return Fetched(path, filename, size_bytes, digest.hexdigest())
-    except BaseException:
-        meter.add(-size_bytes)
-        meter.expect(-expected)
-        with suppress(OSError):
-            path.unlink()
-        raise
+        with _opened(url, left_s) as answer:
+            arrival.begin(answer)
+            if not arrival.size_bytes:
+                return _take(arrival, answer)
+        if arrival.size_bytes == answer.size_bytes:
+            return arrival.finish(answer.filename)
+        assert answer.validator is not None
+        with _opened_http(url, left_s, since=(arrival.size_bytes, answer.validator)) as rest:
+            if rest.start != arrival.size_bytes or rest.size_bytes != answer.size_bytes:
+                arrival.discard()
+                arrival.begin(rest)
+            return _take(arrival, rest)
+    finally:
+        arrival.interrupt()
+
+
+def _take(arrival: _Arrival, answer: _Answer) -> Fetched:
+    for block in answer.blocks:
+        arrival.add(block)
+    return arrival.finish(answer.filename)
 
 
 @contextmanager
-def _opened(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[bytes]]]:
-    """File name, length where it is known (else 0), and the blocks of a source."""
+def _opened(url: str, left_s: float) -> Iterator[_Answer]:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme in ("http", "https"):
         with _opened_http(url, left_s) as opened:
@@ -161,32 +275,67 @@ def _opened(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[bytes]
 
 
 @contextmanager
-def _opened_http(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+def _opened_http(
+    url: str, left_s: float, since: tuple[int, str] | None = None
+) -> Iterator[_Answer]:
+    """With ``since``, a position and a validator, the rest of the file if the server has it so.
+
+    Else the whole file, as without.
+    """
+    start = since[0] if since else 0
+    headers = {"Range": f"bytes={start}-", "If-Range": since[1]} if since else None
     addresses = _resolve(url, min(_CONNECT_S, left_s))
     timeouts = (max(0.5, min(_CONNECT_S, left_s) / addresses), min(_SILENCE_S, left_s))
     try:
         with requests.Session() as session:
-            response = session.get(url, stream=True, timeout=timeouts)
+            get = partial(session.get, stream=True, timeout=timeouts)
+            response = get(url, headers=headers)
+            if response.status_code in (206, 416) and _size_of_rest(response, start) is None:
+                response.close()
+                response = get(url)
             if url.startswith(_DRIVE) and "Content-Disposition" not in response.headers:
-                response = session.get(_drive_link(url, response), stream=True, timeout=timeouts)
+                response = get(_drive_link(url, response))
             with response:
-                _check_status(url, response)
-                length = response.headers.get("Content-Length", "")
-                encoded = "Content-Encoding" in response.headers
-                expected = int(length) if length.isdigit() and not encoded else 0
-                yield _filename(response), expected, response.iter_content(_BLOCK_BYTES)
+                yield _answer(url, response, start)
     except requests.exceptions.RequestException as error:
         if isinstance(error, requests.exceptions.InvalidURL):
             raise DsmanagerError(f"{redact(url)} is no URL") from error
+        if isinstance(error, requests.exceptions.TooManyRedirects):
+            raise DsmanagerError(f"could not fetch {redact(url)}: it leads in a circle") from error
         raise _TransientError(_reason(error)) from error
 
 
+def _answer(url: str, response: requests.Response, start: int) -> _Answer:
+    said, blocks = response.headers, response.iter_content(_BLOCK_BYTES)
+    size_bytes = _size_of_rest(response, start)
+    if size_bytes is None:
+        _check_status(url, response)
+        start, length = 0, said.get("Content-Length", "")
+        size_bytes = int(length) if length.isdigit() and "Content-Encoding" not in said else 0
+    validator = said.get("ETag", "")
+    if not validator.startswith('"'):  # a weak one stays when bytes change
+        validator = said.get("Last-Modified", "")
+    if url.startswith(_DRIVE):  # whose links are of one use
+        validator = ""
+    return _Answer(_filename(response), size_bytes, blocks, validator or None, start)
+
+
+def _size_of_rest(response: requests.Response, start: int) -> int | None:
+    """The length of the whole file, when what is answered is all of it from ``start`` on."""
+    said = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", said)
+    if response.status_code != 206 or "Content-Encoding" in response.headers or found is None:
+        return None
+    first, last, size_bytes = map(int, found.groups())
+    return size_bytes if (first, last + 1) == (start, size_bytes) else None
+
+
 @contextmanager
-def _opened_other(url: str, left_s: float) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+def _opened_other(url: str, left_s: float) -> Iterator[_Answer]:
     try:
         with urllib.request.urlopen(url, timeout=min(_SILENCE_S, left_s)) as response:  # noqa: S310
             length = response.headers.get("Content-Length", "")
-            yield (
+            yield _Answer(
                 os.path.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path)),
                 int(length) if length.isdigit() else 0,
                 iter(lambda: response.read(_BLOCK_BYTES), b""),

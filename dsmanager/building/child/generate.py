@@ -218,6 +218,7 @@ def _downloads(kind: Any, builder: Any, request: dict[str, Any], progress: Progr
     register = _checksums_file(builder) if request["register_checksums"] else None
     return kind(
         partial_dir=Path(request["partial_dir"]),
+        arriving_dir=Path(request["arriving_dir"]),
         progress=progress,
         download_dir=download_dir,
         manual_dir=request["manual_dir"] or download_dir / "manual",

@@ -46,6 +46,7 @@ class Sources:
         return _Rehearsed(
             self,
             partial_dir=stage / "sources",
+            arriving_dir=stage / "sources",
             extract_dir=stage / "sources",
             progress=self._progress,
             download_dir=kept,

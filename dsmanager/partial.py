@@ -1,7 +1,7 @@
-"""The part of an object that has arrived, on disk beside its target, for the next process to go on.
+"""The part of a file that has arrived from elsewhere, on disk, for the next process to go on with.
 
-Of the target ``x`` it is ``.x.part``, with ``.x.part.json`` that says of which object and which of
-its bytes are there. The first line of the notes names bytes that were flushed before it was
+Of the target ``x`` it is ``.x.part``, with notes beside it that say what it is a part of, and which
+of its bytes are there. The first line of the notes names bytes that were flushed before it was
 written: they outlive a loss of power. The lines after it name what was only written: they hold
 until the system starts again, for a killed process takes nothing out of the kernel's memory. The
 hash of the whole object has the last word all the same. The caller holds the lock of the target.
@@ -21,7 +21,7 @@ from typing import Any
 
 from dsmanager.files import remove_leftovers, remove_path, write_bytes
 
-__all__ = ["PartialFile", "Spans", "discard_part", "part_path"]
+__all__ = ["PartialFile", "Spans", "allocated_bytes", "discard_part", "part_path"]
 
 _SCHEMA = 1
 _MAX_NOTES_BYTES = 1 << 20
@@ -34,6 +34,14 @@ _MAX_UNSAVED_S = 2.0
 def part_path(target: Path) -> Path:
     """Where the part of ``target`` lies: a name that never looks like finished data."""
     return target.with_name(f".{target.name}.part")
+
+
+def allocated_bytes(part: Path) -> int:
+    """Space that it takes on its disk; 0 when there is none."""
+    try:
+        return part.stat().st_blocks * 512
+    except OSError:
+        return 0
 
 
 def discard_part(part: Path) -> None:

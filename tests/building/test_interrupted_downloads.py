@@ -1,0 +1,235 @@
+"""A source whose transfer breaks is gone on with, by the next try and by the next process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsmanager.building.child.fetch import Meter, fetch, kept_path
+from dsmanager.errors import DsmanagerError, TemporaryError
+from dsmanager.progress import Progress
+
+Write = Callable[..., Path]
+MIB = 1 << 20
+CONTENT = bytes(range(256)) * 4096
+TAG = {"ETag": '"one"'}
+READ = "yield 0, {'x': len(open(dl_manager.download(URL), 'rb').read())}"
+ABRUPT = {"Last-Modified": "Sat, 01 Aug 2026 10:00:00 GMT"}
+
+
+@pytest.fixture
+def serve(server: Any) -> Callable[..., str]:
+    """Serves ``content`` whose answers end after ``cut`` bytes; returns its URL."""
+
+    def begin(
+        content: bytes = CONTENT,
+        cut: int | None = None,
+        validators: dict[str, str] = TAG,
+        name: str = "/big",
+    ) -> str:
+        server.files[name], server.validators[name] = content, validators
+        server.cut.clear()
+        if cut is not None:
+            server.cut[name] = cut
+        return f"{server.url}{name}"
+
+    return begin
+
+
+@pytest.mark.parametrize("validators", [TAG, ABRUPT])
+def test_a_broken_transfer_goes_on_where_it_broke(
+    serve: Callable[..., str], server: Any, tmp_path: Path, validators: dict[str, str]
+) -> None:
+    progress = Progress()
+    url = serve(cut=MIB // 3, validators=validators)
+    fetched = fetch(url, tmp_path, meter=Meter(progress))
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert not fetched.was_resumed  # by this process alone
+    starts = [int(re.sub(r"\D", "", asked)) for asked in server.ranges]
+    assert len(starts) > 1
+    assert starts == sorted(set(starts))
+    assert (progress.snapshot().bytes_done, progress.snapshot().bytes_total) == (len(CONTENT),) * 2
+
+
+@pytest.mark.parametrize("validators", [{}, {"ETag": 'W/"one"'}])
+def test_what_cannot_be_told_apart_is_begun_anew(
+    serve: Callable[..., str], server: Any, tmp_path: Path, validators: dict[str, str]
+) -> None:
+    url = serve(cut=len(CONTENT) - 1, validators=validators)
+    with pytest.raises(TemporaryError, match="broke before the end"):
+        fetch(url, tmp_path, keep=True, meter=Meter(Progress()), patience_s=1.5)
+    assert len(server.requests) > 1
+    assert server.ranges == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_changes_meanwhile_is_begun_anew(
+    serve: Callable[..., str], server: Any, tmp_path: Path
+) -> None:
+    other = CONTENT[::-1]
+    server.at_cut = lambda: serve(other, validators={"ETag": '"two"'})
+    fetched = fetch(serve(cut=MIB // 2), tmp_path, meter=Meter(Progress()))
+    assert fetched.path.read_bytes() == other
+    assert fetched.sha256 == hashlib.sha256(other).hexdigest()
+
+
+def test_a_server_that_sends_no_ranges_sends_the_whole_again(
+    serve: Callable[..., str], server: Any, tmp_path: Path
+) -> None:
+    class Unequal(str):
+        def __eq__(self, other: object) -> bool:
+            return False
+
+        __hash__ = str.__hash__
+
+    progress = Progress()
+    server.at_cut = server.cut.clear
+    url = serve(cut=MIB // 2, validators={"ETag": Unequal('"one"')})
+    fetched = fetch(url, tmp_path, meter=Meter(progress))
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert server.ranges == [f"bytes={MIB // 2}-"]
+    assert (progress.snapshot().bytes_done, progress.snapshot().bytes_total) == (len(CONTENT),) * 2
+
+
+def test_what_is_kept_is_of_use_to_the_next_process(
+    serve: Callable[..., str], server: Any, tmp_path: Path
+) -> None:
+    server.at_cut = lambda: server.files.update({"/big": None})  # and then it is gone
+    server.statuses["/big"] = 503
+    url = serve(cut=MIB // 2)
+    with pytest.raises(TemporaryError, match="503"):
+        fetch(url, tmp_path, keep=True, meter=Meter(Progress()), patience_s=1.5)
+    assert kept_path(url, tmp_path).exists()
+    fetched = fetch(serve(), tmp_path, keep=True, meter=Meter(Progress()))
+    assert fetched.was_resumed
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert server.ranges == [f"bytes={MIB // 2}-"]
+    serve(cut=0)
+    again = fetch(url, tmp_path, keep=True, meter=Meter(Progress()))  # all of it is there
+    assert again.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert len(server.ranges) == 1
+
+
+def test_a_source_that_leads_in_a_circle_is_refused_at_once(server: Any, tmp_path: Path) -> None:
+    server.redirects["/round"] = "/round"
+    with pytest.raises(DsmanagerError, match="leads in a circle"):
+        fetch(f"{server.url}/round", tmp_path, meter=Meter(Progress()))
+
+
+def _checksums(url: str, content: bytes = CONTENT) -> str:
+    return f"{url}\t{len(content)}\t{hashlib.sha256(content).hexdigest()}\tbig\n"
+
+
+def _kept(bench: Any) -> list[Path]:
+    return [path for path in bench.leftovers if re.fullmatch("[0-9a-f]{16}", path.name)]
+
+
+def _interrupted(bench: Any, server: Any, home: Path, serve: Callable[..., str]) -> None:
+    """A build that has got half of its source."""
+    serve(cut=MIB // 2)
+    server.statuses["/big"] = 401
+    server.at_cut = lambda: server.files.update({"/big": None})
+    with pytest.raises(DsmanagerError, match="401"):
+        bench.build(home)
+    server.at_cut = bool
+
+
+def test_the_next_build_goes_on(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
+) -> None:
+    url = serve()
+    home = write_builder(top=f"URL = {url!r}", body=READ, checksums=_checksums(url))
+    _interrupted(bench, server, home, serve)
+    assert len(_kept(bench)) == 1
+    serve()
+    bench.build(home)
+    assert server.ranges == [f"bytes={MIB // 2}-"]
+    assert not list(bench.data_dir.rglob("*.tmp"))
+
+
+def test_a_clean_build_uses_nothing_that_is_kept(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
+) -> None:
+    url = serve()
+    home = write_builder(top=f"URL = {url!r}", body=READ, checksums=_checksums(url))
+    _interrupted(bench, server, home, serve)
+    serve()
+    bench.build(home, fresh_downloads=True)
+    assert server.ranges == []
+
+
+def test_what_is_kept_and_damaged_is_fetched_again(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
+) -> None:
+    url = serve()
+    home = write_builder(top=f"URL = {url!r}", body=READ, checksums=_checksums(url))
+    _interrupted(bench, server, home, serve)
+    (kept,) = _kept(bench)
+    with open(kept, "r+b") as file:
+        file.write(b"damage")
+    serve()
+    bench.build(home)
+    assert server.ranges == [f"bytes={MIB // 2}-"]
+    assert server.requests[-1] == "/big"
+    assert not list(bench.data_dir.rglob("*.tmp"))
+
+
+def test_a_source_without_a_recorded_checksum_is_not_kept(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
+) -> None:
+    home = write_builder(top=f"URL = {serve()!r}", body=READ)
+    _interrupted(bench, server, home, serve)
+    assert bench.leftovers == []
+
+
+def test_a_killed_build_is_gone_on_with(
+    bench: Any,
+    server: Any,
+    serve: Callable[..., str],
+    write_builder: Write,
+    wait_until: Callable[[Callable[[], bool], str], None],
+    tmp_path: Path,
+) -> None:
+    content = os.urandom(MIB) * 40
+    url = serve(content, cut=36 * MIB)
+    home = write_builder(top=f"URL = {url!r}", body=READ, checksums=_checksums(url, content))
+    is_over = threading.Event()
+    server.at_cut = is_over.wait  # neither more bytes nor an end
+    command = [sys.executable, "-m", "dsmanager", "build", "--path", str(home)]
+    process = subprocess.Popen(
+        [*command, "--data-dir", str(bench.data_dir)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    try:
+        notes = re.compile(rb'"there": \[\[0, \d+\]\]')
+        wait_until(
+            lambda: any(
+                notes.search(path.read_bytes())
+                for path in bench.data_dir.rglob("*/????????????????.json")
+            ),
+            "notes of what has arrived",
+        )
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        is_over.set()
+    serve(content)
+    bench.build(home)
+    (asked,) = server.ranges
+    assert 16 * MIB <= int(re.sub(r"\D", "", asked)) <= 36 * MIB
+    assert not list((bench.data_dir / "downloads").glob(".*"))
