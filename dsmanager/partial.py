@@ -21,7 +21,7 @@ from typing import Any
 
 from dsmanager.files import remove_leftovers, remove_path, write_bytes
 
-__all__ = ["PartialFile", "Spans", "allocated_bytes", "discard_part", "part_path"]
+__all__ = ["PartialFile", "Spans", "allocated_bytes", "discard_part", "noted_part", "part_path"]
 
 _SCHEMA = 1
 _MAX_NOTES_BYTES = 1 << 20
@@ -42,6 +42,19 @@ def allocated_bytes(part: Path) -> int:
         return part.stat().st_blocks * 512
     except OSError:
         return 0
+
+
+def noted_part(part: Path) -> tuple[int, dict[str, Any]]:
+    """The size and the identity of the whole that it is a part of; 0 and {} where nobody knows."""
+    try:
+        with open(_notes_path(part), "rb") as file:
+            notes = json.loads(file.readline(_MAX_NOTES_BYTES))
+        del notes["there"]
+        if notes.pop("schema") != _SCHEMA:
+            return 0, {}
+        return int(notes.pop("size")), notes
+    except _SENSELESS:
+        return 0, {}
 
 
 def discard_part(part: Path) -> None:
@@ -97,6 +110,8 @@ class PartialFile:
         nothing that lies there is used. Raises OSError.
         """
         self._notes = _notes_path(path) if identity is not None else None
+        if identity is None:
+            remove_path(_notes_path(path))  # they are of what was there
         self._identity = {"schema": _SCHEMA, "size": size, **(identity or {})}
         # Writers to one file spin in the kernel while they wait for each other: seven times the
         # processor time of writers that wait here.

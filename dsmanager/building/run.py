@@ -22,7 +22,7 @@ from dsmanager.building.process import run_child
 from dsmanager.catalog.find import BuilderSource
 from dsmanager.cpus import available_cpus
 from dsmanager.errors import UsageError, os_errors
-from dsmanager.files import make_folders, remove_leftovers, remove_path, temporary_path
+from dsmanager.files import final_name_of, make_folders, remove_path
 from dsmanager.locks import is_alive
 from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
@@ -141,13 +141,10 @@ def build(
         require_cluster(cluster)
     download_dir = (download_dir or data_dir / "downloads").absolute()
     stage = stage.absolute()
-    unfinished = download_dir / Ref(source.name, config).stem
     new_folders = make_folders(download_dir)
-    remove_leftovers(unfinished)
-    partial_dir = temporary_path(unfinished)
-    arriving_dir = _arriving_folder(unfinished, data_dir.absolute())
-    if fresh_downloads:
-        remove_path(arriving_dir)
+    partial_dir = _partial_folder(download_dir / Ref(source.name, config).stem, stage)
+    arriving_dir = partial_dir / "arriving"
+    _clear(partial_dir, but=None if fresh_downloads else arriving_dir)
     request = _request("build", source, stage) | {
         "config": config,
         "download_dir": str(download_dir),
@@ -170,21 +167,37 @@ def build(
         result = run_attempts(
             request, stage=stage, log_path=log_path, progress=progress, cancel=cancel
         )
+        _clear(partial_dir)
     finally:
-        remove_path(partial_dir)
-        for folder in (arriving_dir, download_dir / "extracted", *reversed(new_folders)):
+        _clear(partial_dir, but=arriving_dir)
+        for folder in (download_dir / "extracted", *reversed(new_folders)):
             with suppress(OSError):  # it holds something, or never was
                 folder.rmdir()
-    remove_path(arriving_dir)
     _remove_kept(Path(result["kept"]), data_dir)
     built = made(result)
     return StagedBuild(built.ref, built.path, result["default_config"], result["download_bytes"])
 
 
-def _arriving_folder(unfinished: Path, data_dir: Path) -> Path:
-    """Where an interrupted build into this ``data_dir`` leaves what has arrived of its sources."""
-    token = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:8]
-    return unfinished.with_name(f".{unfinished.name}.arriving.{token}.tmp")
+def _partial_folder(unfinished: Path, stage: Path) -> Path:
+    """Where what is not whole lies; each folder that builds are staged for has its own.
+
+    Whoever holds its lock finds what an interrupted build has left, and nobody else's.
+    """
+    final = stage.with_name(final_name_of(stage.name) or stage.name)
+    token = hashlib.sha256(os.fsencode(final)).hexdigest()[:8]
+    return unfinished.with_name(f".{unfinished.name}.{token}.tmp")
+
+
+def _clear(folder: Path, but: Path | None = None) -> None:
+    """Removes a folder, save ``but`` in it where that holds something."""
+    with suppress(OSError):  # there may be none
+        for path in folder.iterdir():
+            if path != but:
+                remove_path(path)
+        if but is not None:
+            but.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _remove_kept(partitions: Path, data_dir: Path) -> None:

@@ -50,11 +50,10 @@ class BuilderSource:
 
     def reached_in(self, hint: str) -> str:
         """A hint in which ``dsmanager build NAME`` is the command that builds this one."""
+        name = f"{TFDS_PREFIX}{self.name}" if self.origin == "tfds" else self.name
         path = f" --path {shlex.quote(str(self.file))}" if self.origin == "path" else ""
-        named = re.compile(rf"dsmanager build (?:NAME|{re.escape(self.name)})\b([:/][^ ]*)?")
-        return named.sub(
-            lambda found: f"dsmanager build {self.name}{found[1] or ''}{path}", hint, count=1
-        )
+        named = rf"dsmanager build (?:NAME|{re.escape(self.name)})(?![\w-])((?:[:/][\w.+-]+)*)"
+        return re.sub(named, lambda found: f"dsmanager build {name}{found[1]}{path}", hint)
 
 
 @contextmanager

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ MIB = 1 << 20
 CONTENT = bytes(range(256)) * 4096
 TAG = {"ETag": '"one"'}
 READ = "yield 0, {'x': len(open(dl_manager.download(URL), 'rb').read())}"
-ABRUPT = {"Last-Modified": "Sat, 01 Aug 2026 10:00:00 GMT"}
+DATED = {"Last-Modified": "Sat, 01 Aug 2026 10:00:00 GMT"}
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def serve(server: Any) -> Callable[..., str]:
     return begin
 
 
-@pytest.mark.parametrize("validators", [TAG, ABRUPT])
+@pytest.mark.parametrize("validators", [TAG, DATED])
 def test_a_broken_transfer_goes_on_where_it_broke(
     serve: Callable[..., str], server: Any, tmp_path: Path, validators: dict[str, str]
 ) -> None:
@@ -62,7 +66,11 @@ def test_a_broken_transfer_goes_on_where_it_broke(
     assert (progress.snapshot().bytes_done, progress.snapshot().bytes_total) == (len(CONTENT),) * 2
 
 
-@pytest.mark.parametrize("validators", [{}, {"ETag": 'W/"one"'}])
+@pytest.mark.parametrize(
+    "validators",
+    [{}, {"ETag": 'W/"one"'}, {"Last-Modified": "Fri, 01 Aug 2053 10:00:00 GMT"}],
+    ids=["none", "weak", "not older than the answer"],
+)
 def test_what_cannot_be_told_apart_is_begun_anew(
     serve: Callable[..., str], server: Any, tmp_path: Path, validators: dict[str, str]
 ) -> None:
@@ -117,10 +125,128 @@ def test_what_is_kept_is_of_use_to_the_next_process(
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert server.ranges == [f"bytes={MIB // 2}-"]
-    serve(cut=0)
+    asked = len(server.requests)
     again = fetch(url, tmp_path, keep=True, meter=Meter(Progress()))  # all of it is there
-    assert again.sha256 == hashlib.sha256(CONTENT).hexdigest()
-    assert len(server.ranges) == 1
+    assert (again.sha256, again.filename) == (fetched.sha256, "big")
+    assert len(server.requests) == asked
+
+
+@dataclass
+class Odd:
+    """A server that answers one request after the other as it was told, and then no more."""
+
+    url: str
+    answers: list[tuple[int, dict[str, str], bytes]]
+    asked: list[str | None]
+
+
+@pytest.fixture
+def odd() -> Iterator[Odd]:
+    state = Odd("", [], [])
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.headers["Range"])
+            status, said, body = state.answers.pop(0) if state.answers else (404, {}, b"")
+            self.send_response(status)
+            for name, value in said.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(ConnectionError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    state.url = f"http://127.0.0.1:{httpd.server_address[1]}/odd"
+    yield state
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+HALF = len(CONTENT) // 2
+WHOLE = {"Content-Length": str(len(CONTENT))}
+
+
+def _range(start: int, content: bytes = CONTENT, **said: str) -> tuple[int, dict[str, str], bytes]:
+    size = len(content)
+    said |= {
+        "Content-Range": f"bytes {start}-{size - 1}/{size}",
+        "Content-Length": str(size - start),
+    }
+    return 206, said, content[start:]
+
+
+ODD: dict[str, list[tuple[int, dict[str, str], bytes]]] = {
+    "a state without a name in between": [
+        (200, WHOLE | TAG, CONTENT[:HALF]),
+        (200, WHOLE, CONTENT[: HALF // 2]),
+        (200, WHOLE | TAG, CONTENT),
+    ],
+    "the rest of another state": [
+        (200, WHOLE | TAG, bytes(HALF)),
+        _range(HALF, ETag='"two"'),
+        (200, WHOLE | {"ETag": '"two"'}, CONTENT),
+    ],
+    "the rest of a longer file": [
+        (200, WHOLE | TAG, bytes(HALF)),
+        _range(HALF, CONTENT * 2, **TAG),
+        (200, WHOLE | TAG, CONTENT),
+    ],
+    "another range": [
+        (200, WHOLE | TAG, CONTENT[:HALF]),
+        _range(HALF // 2, **TAG),
+        (200, WHOLE | TAG, CONTENT),
+    ],
+    "no such range": [
+        (200, WHOLE | TAG, CONTENT[:HALF]),
+        (416, {"Content-Length": "0"}, b""),
+        (200, WHOLE | TAG, CONTENT),
+    ],
+    "the rest, packed": [
+        (200, WHOLE | TAG, CONTENT[:HALF]),
+        (206, _range(HALF)[1] | TAG | {"Content-Encoding": "gzip"}, gzip.compress(CONTENT[HALF:])),
+        (200, WHOLE | TAG, CONTENT),
+    ],
+    "all of it as a range": [_range(0, **TAG)],
+    "more than was said": [
+        (200, WHOLE | TAG, CONTENT[:HALF]),
+        (206, {"Content-Range": _range(HALF)[1]["Content-Range"]}, CONTENT[HALF:] * 2),
+    ],
+}
+
+
+@pytest.mark.parametrize("answers", ODD.values(), ids=list(ODD))
+def test_odd_answers_never_become_wrong_content(
+    odd: Odd, tmp_path: Path, answers: list[tuple[int, dict[str, str], bytes]]
+) -> None:
+    odd.answers = list(answers)
+    progress = Progress()
+    fetched = fetch(odd.url, tmp_path, meter=Meter(progress))
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert (progress.snapshot().bytes_done, progress.snapshot().bytes_total) == (len(CONTENT),) * 2
+
+
+def test_more_than_was_said_within_a_block_is_given_up(odd: Odd, tmp_path: Path) -> None:
+    content = CONTENT[:-100]
+    said = {"Content-Range": _range(HALF, content)[1]["Content-Range"]}
+    odd.answers = [(200, {"Content-Length": str(len(content)), **TAG}, CONTENT[:HALF])]
+    odd.answers += [(206, said, CONTENT[HALF:])] * 9
+    with pytest.raises(DsmanagerError):
+        fetch(odd.url, tmp_path, meter=Meter(Progress()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_nobody_asked_for_is_refused(odd: Odd, tmp_path: Path) -> None:
+    odd.answers = [_range(HALF)] * 2
+    with pytest.raises(DsmanagerError, match="206"):
+        fetch(odd.url, tmp_path, meter=Meter(Progress()))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_source_that_leads_in_a_circle_is_refused_at_once(server: Any, tmp_path: Path) -> None:
@@ -137,13 +263,15 @@ def _kept(bench: Any) -> list[Path]:
     return [path for path in bench.leftovers if re.fullmatch("[0-9a-f]{16}", path.name)]
 
 
-def _interrupted(bench: Any, server: Any, home: Path, serve: Callable[..., str]) -> None:
+def _interrupted(
+    bench: Any, server: Any, home: Path, serve: Callable[..., str], **options: Any
+) -> None:
     """A build that has got half of its source."""
     serve(cut=MIB // 2)
     server.statuses["/big"] = 401
     server.at_cut = lambda: server.files.update({"/big": None})
     with pytest.raises(DsmanagerError, match="401"):
-        bench.build(home)
+        bench.build(home, **options)
     server.at_cut = bool
 
 
@@ -187,12 +315,36 @@ def test_what_is_kept_and_damaged_is_fetched_again(
     assert not list(bench.data_dir.rglob("*.tmp"))
 
 
+def test_what_is_kept_is_of_one_data_dir(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write, tmp_path: Path
+) -> None:
+    url, shared = serve(), tmp_path / "downloads"
+    home = write_builder(top=f"URL = {url!r}", body=READ, checksums=_checksums(url))
+    _interrupted(bench, server, home, serve, download_dir=shared)
+    (part,) = (path for path in shared.rglob("*") if re.fullmatch("[0-9a-f]{16}", path.name))
+    serve()
+    type(bench)(tmp_path / "other").build(home, download_dir=shared)
+    assert part.exists()
+    assert server.ranges == []
+
+
 def test_a_source_without_a_recorded_checksum_is_not_kept(
     bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
 ) -> None:
     home = write_builder(top=f"URL = {serve()!r}", body=READ)
     _interrupted(bench, server, home, serve)
     assert bench.leftovers == []
+
+
+def test_a_source_that_is_named_twice_is_fetched_once(
+    bench: Any, server: Any, serve: Callable[..., str], write_builder: Write
+) -> None:
+    url = serve()
+    twice = "[tfds.download.Resource(url=URL), tfds.download.Resource(url=URL)]"
+    body = f"first, second = dl_manager.download({twice})\nyield 0, {{'x': int(first == second)}}"
+    home = write_builder(top=f"URL = {url!r}", body=body, checksums=_checksums(url))
+    bench.build(home)
+    assert server.requests == ["/big"]
 
 
 def test_a_killed_build_is_gone_on_with(
@@ -209,12 +361,10 @@ def test_a_killed_build_is_gone_on_with(
     is_over = threading.Event()
     server.at_cut = is_over.wait  # neither more bytes nor an end
     command = [sys.executable, "-m", "dsmanager", "build", "--path", str(home)]
-    process = subprocess.Popen(
-        [*command, "--data-dir", str(bench.data_dir)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )
+    command += ["--data-dir", str(bench.data_dir)]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    with open(tmp_path / "said", "wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
     try:
         notes = re.compile(rb'"there": \[\[0, \d+\]\]')
         wait_until(
@@ -229,7 +379,7 @@ def test_a_killed_build_is_gone_on_with(
         process.wait()
         is_over.set()
     serve(content)
-    bench.build(home)
+    subprocess.run(command, env=environment, capture_output=True, check=True)
     (asked,) = server.ranges
     assert 16 * MIB <= int(re.sub(r"\D", "", asked)) <= 36 * MIB
     assert not list((bench.data_dir / "downloads").glob(".*"))

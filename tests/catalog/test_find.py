@@ -114,8 +114,10 @@ def test_a_hint_builds_what_was_found_as_it_was_found(folder: Path) -> None:
     assert by_path.reached_in("dsmanager build older") == reached
     of_config = f"dsmanager build older/big:1.0.0 --path {file}"
     assert by_path.reached_in("dsmanager build older/big:1.0.0") == of_config
-    for other in ("dsmanager build olders", "dsmanager build --path PATH", "dsmanager list older"):
+    for other in ("dsmanager build older-s", "dsmanager build --path PATH", "dsmanager list older"):
         assert by_path.reached_in(other) == other
+    mnist = find_builder("mnist")
+    assert mnist.reached_in("dsmanager build NAME, then") == "dsmanager build tfds:mnist, then"
 
 
 def test_our_catalogue_is_not_reached_through_tfds() -> None:

@@ -18,7 +18,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +109,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         self._extracting = threading.Lock()
         self._extracted: dict[Path, Path] = {}
         self._used: set[Path] = set()
+        self._fetching: dict[str, Future[Any]] = {}
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -178,7 +179,10 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         return result
 
     def _download(self, resource: Any) -> Any:
-        return promise.Promise.resolve(self._pool.submit(self._fetch, resource))
+        fetching = self._fetching.get(resource.url)
+        if fetching is None or (fetching.done() and fetching.exception() is not None):
+            fetching = self._fetching[resource.url] = self._pool.submit(self._fetch, resource)
+        return promise.Promise.resolve(fetching)
 
     def _fetch(self, resource: Any) -> Any:
         url = resource.url
@@ -223,6 +227,7 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
         if fetched.was_resumed and fetched.sha256 != known.checksum:
             discard_part(fetched.path)
+            self._meter.add(-fetched.size_bytes, -fetched.size_bytes)
             fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
         return fetched
 

@@ -18,9 +18,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from dsmanager.errors import (
     os_errors,
 )
 from dsmanager.files import flush_file
-from dsmanager.partial import PartialFile, discard_part
+from dsmanager.partial import PartialFile, discard_part, noted_part
 from dsmanager.progress import Progress, Stopwatch
 from dsmanager.text import plain, redact
 
@@ -46,7 +47,7 @@ _CONNECT_S = 8.0
 _SILENCE_S = 20.0
 _TRIES = 4
 """One after the other that bring nothing."""
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 16  # what has come of one is lost when the connection breaks within it
 _DRIVE = "https://drive.google.com/"
 _RESUMABLE = (CredentialsError, NoSpaceError, TemporaryError)
 
@@ -91,7 +92,7 @@ class _Answer:
     filename: str
     size_bytes: int
     """Of the whole file; 0 where the source does not say."""
-    blocks: Iterator[bytes]
+    blocks: Iterable[bytes]
     validator: str | None = None
     """What is another one when the file is."""
     start: int = 0
@@ -108,22 +109,22 @@ def fetch(
 ) -> Fetched:
     """Fetches ``url`` (http, https, ftp or file) into a new file of ``folder``.
 
-    With ``keep`` it is the one of :func:`kept_path`: what an earlier process left of it is not
-    fetched again, and this call leaves as much when it fails. Whoever asks for that looks at the
-    checksum, and is the only one at work in the folder. Raises TemporaryError when the source
-    cannot be reached or stops, NotFoundError when it does not have the file, CredentialsError when
-    it wants some.
+    Notes lie beside it: ``discard_part`` removes both. With ``keep`` it is :func:`kept_path`: what
+    an earlier process left of it is not fetched again, and this call leaves as much when it fails.
+    Whoever asks for that looks at the checksum, and nobody else fetches the same into the same
+    folder meanwhile. Raises TemporaryError when the source cannot be reached or stops,
+    NotFoundError when it does not have the file, CredentialsError when it wants some.
     """
     path = kept_path(url, folder) if keep else folder / secrets.token_hex(8)
+    with os_errors("store a download"):
+        folder.mkdir(parents=True, exist_ok=True)
     arrival = _Arrival(url, path, meter)
     try:
-        with os_errors("store a download"):
-            folder.mkdir(parents=True, exist_ok=True)
+        if keep:
+            arrival.take_up()
         return _fetch(url, arrival, patience_s)
     except BaseException as error:
-        if not (keep and arrival.is_resumable and isinstance(error, _RESUMABLE)):
-            with suppress(OSError):
-                discard_part(path)
+        arrival.give_up(keep and isinstance(error, _RESUMABLE))
         if isinstance(error, DsmanagerError):
             error.hint = error.hint or (
                 f"put {os.path.basename(urllib.parse.urlsplit(url).path) or 'it'} in a folder "
@@ -138,132 +139,147 @@ def kept_path(url: str, folder: Path) -> Path:
 
 
 class _Arrival:
-    """One file on its way, over all tries: what is there of it, and the hash of that."""
+    """One file on its way, over all tries: what is there of it, and the hash of that.
+
+    What is there is of one state of the file: what is noted of it beside the URL, which may hold
+    secrets and is hashed, are the ``size`` of the whole, its ``validator`` and its ``filename``.
+    """
 
     def __init__(self, url: str, path: Path, meter: Meter) -> None:
-        self.path = path
-        self.size_bytes = 0
-        self.is_resumable = False
-        self.was_resumed = False
         self.last_byte = Stopwatch()
-        self._url = hashlib.sha256(url.encode()).hexdigest()  # it may hold secrets
+        self.size_bytes = 0
+        self._path = path
+        self._url = hashlib.sha256(url.encode()).hexdigest()
         self._meter = meter
-        self._expected = 0
-        self._validator: str | None = None
+        self._of = _Answer("", 0, ())
         self._digest = hashlib.sha256()
         self._file: PartialFile | None = None
+        self._saver: threading.Thread | None = None
+        self._was_resumed = False
 
-    def begin(self, answer: _Answer) -> None:
-        """Goes on with what is there of this state of the file, or begins it anew."""
-        validator = answer.validator if answer.size_bytes else None
-        identity = {"url": self._url, "validator": validator} if validator else None
-        with os_errors("store a download"):
-            file = self._file = PartialFile(self.path, answer.size_bytes, identity)
-        is_our_own = validator == self._validator and file.found_bytes == self.size_bytes
-        if not is_our_own:
-            self._hash(file)
-            self.was_resumed = self.size_bytes > 0
-            if self.was_resumed:  # which takes a while; the source is there
-                self.last_byte.restart()
-        self.is_resumable, self._validator = validator is not None, validator
-        self._expected = answer.size_bytes
-        self._meter.add(self.size_bytes, self._expected)
+    @property
+    def rest(self) -> tuple[int, str] | None:
+        """From where on it is wanted, of which state; None for all of it, of any."""
+        return (self.size_bytes, self._of.validator) if self._of.validator else None
 
-    def add(self, block: bytes) -> None:
+    @property
+    def is_whole(self) -> bool:
+        return 0 < self.size_bytes == self._of.size_bytes
+
+    def take_up(self) -> None:
+        """Goes on with what an earlier process left, if that is of the same URL."""
+        size_bytes, noted = noted_part(self._path)
+        validator, filename = noted.get("validator"), noted.get("filename")
+        if noted.get("url") != self._url or not (validator and filename and size_bytes):
+            return
+        self._open(_Answer(str(filename), size_bytes, (), str(validator)))
         assert self._file is not None
-        self.last_byte.restart()
-        self._digest.update(block)
-        with os_errors("store a download"):
-            self._file.write(memoryview(block), self.size_bytes, lambda: None)
-        self.size_bytes += len(block)
-        self._meter.add(len(block))
-        if self._file.is_due():
-            threading.Thread(target=_save, args=(self._file,), daemon=True).start()
+        buffer = memoryview(bytearray(1 << 20))
+        while count := self._file.read(buffer, self.size_bytes):
+            self._count(buffer[:count])
+        self._was_resumed = self.size_bytes > 0
+        self.last_byte.restart()  # the source was not asked yet
 
-    def finish(self, filename: str) -> Fetched:
-        """All blocks are there. Raises _TransientError when they are not the whole file."""
-        if self._expected not in (0, self.size_bytes):
+    def take(self, answer: _Answer) -> None:
+        """Takes in what is sent. Raises _TransientError when that is not all that is wanted."""
+        of = self._of
+        goes_on = answer.start and (answer.start, answer.size_bytes, answer.validator) in (
+            (self.size_bytes, of.size_bytes, of.validator),
+            (self.size_bytes, of.size_bytes, None),
+        )
+        if not goes_on:
+            self._begin(answer)
+        assert self._file is not None
+        for block in answer.blocks:
+            self.last_byte.restart()
+            if 0 < self._of.size_bytes < self.size_bytes + len(block):
+                raise _TransientError("the server sends more than it said")
+            with os_errors("store a download"):
+                self._file.write(memoryview(block), self.size_bytes, lambda: None)
+            self._count(memoryview(block))
+            if self._file.is_due() and not (self._saver and self._saver.is_alive()):
+                self._saver = threading.Thread(target=_save, args=(self._file,), daemon=True)
+                self._saver.start()
+        if self._of.size_bytes not in (0, self.size_bytes):
             raise _TransientError("the connection broke before the end")
+
+    def finish(self) -> Fetched:
+        """All of it is there."""
         self._close()
         with os_errors("store a download"):
-            flush_file(self.path)
-        sha256 = self._digest.hexdigest()
-        return Fetched(self.path, filename, self.size_bytes, sha256, self.was_resumed)
+            flush_file(self._path)
+        return Fetched(
+            self._path,
+            self._of.filename,
+            self.size_bytes,
+            self._digest.hexdigest(),
+            self._was_resumed,
+        )
 
-    def interrupt(self) -> None:
-        """Nothing more comes for now."""
-        if self._file is not None:
-            self._close()
-            self._meter.add(-self.size_bytes, -self._expected)
+    def give_up(self, keep: bool) -> None:
+        """Nothing more comes; what is there is kept where somebody can go on with it."""
+        self._close()
+        self._meter.add(-self.size_bytes, -self._of.size_bytes)
+        if not (keep and self.rest):
+            with suppress(OSError):
+                discard_part(self._path)
 
-    def discard(self) -> None:
-        """What is there is not wanted."""
-        self.interrupt()
+    def _begin(self, answer: _Answer) -> None:
+        self._close()
+        self._meter.add(-self.size_bytes, -self._of.size_bytes)
+        self.size_bytes, self._digest, self._was_resumed = 0, hashlib.sha256(), False
         with os_errors("store a download"):
-            discard_part(self.path)
+            discard_part(self._path)
+        known = replace(answer, blocks=(), start=0)
+        self._open(known if known.size_bytes else replace(known, validator=None))
+
+    def _open(self, of: _Answer) -> None:
+        noted = {"url": self._url, "validator": of.validator, "filename": of.filename}
+        with os_errors("store a download"):
+            self._file = PartialFile(self._path, of.size_bytes, noted if of.validator else None)
+        self._of = of
+        self._meter.add(0, of.size_bytes)
+
+    def _count(self, block: memoryview) -> None:
+        self._digest.update(block)
+        self.size_bytes += len(block)
+        self._meter.add(len(block))
 
     def _close(self) -> None:
         if self._file is not None:
             self._file.__exit__()
             self._file = None
 
-    def _hash(self, file: PartialFile) -> None:
-        self._digest, self.size_bytes = hashlib.sha256(), 0
-        buffer = memoryview(bytearray(_BLOCK_BYTES))
-        while count := file.read(buffer, self.size_bytes):
-            self._digest.update(buffer[:count])
-            self.size_bytes += count
-
 
 def _save(file: PartialFile) -> None:
-    with suppress(OSError):  # less to go on with
+    with suppress(OSError, DsmanagerError):  # less to go on with
         file.save()
 
 
 def _fetch(url: str, arrival: _Arrival, patience_s: float) -> Fetched:
     attempt = furthest = 0
-    while True:
+    while not arrival.is_whole:
         try:
-            return _try(url, arrival, max(1.0, patience_s - arrival.last_byte.age_s))
+            left_s = max(1.0, patience_s - arrival.last_byte.age_s)
+            with _opened(url, left_s, arrival.rest) as answer:
+                arrival.take(answer)
+            break
         except _TransientError as error:
             reason, delay_s = str(error), 0.5 * 2**attempt
         attempt += 1
-        if arrival.is_resumable and arrival.size_bytes > furthest:
+        if arrival.rest and arrival.size_bytes > furthest:
             attempt, furthest = 0, arrival.size_bytes
         if arrival.last_byte.age_s + delay_s >= patience_s or attempt == _TRIES:
             raise TemporaryError(f"could not fetch {redact(url)}: {plain(reason)}")
         time.sleep(delay_s)
-
-
-def _try(url: str, arrival: _Arrival, left_s: float) -> Fetched:
-    try:
-        with _opened(url, left_s) as answer:
-            arrival.begin(answer)
-            if not arrival.size_bytes:
-                return _take(arrival, answer)
-        if arrival.size_bytes == answer.size_bytes:
-            return arrival.finish(answer.filename)
-        assert answer.validator is not None
-        with _opened_http(url, left_s, since=(arrival.size_bytes, answer.validator)) as rest:
-            if rest.start != arrival.size_bytes or rest.size_bytes != answer.size_bytes:
-                arrival.discard()
-                arrival.begin(rest)
-            return _take(arrival, rest)
-    finally:
-        arrival.interrupt()
-
-
-def _take(arrival: _Arrival, answer: _Answer) -> Fetched:
-    for block in answer.blocks:
-        arrival.add(block)
-    return arrival.finish(answer.filename)
+    return arrival.finish()
 
 
 @contextmanager
-def _opened(url: str, left_s: float) -> Iterator[_Answer]:
+def _opened(url: str, left_s: float, rest: tuple[int, str] | None) -> Iterator[_Answer]:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme in ("http", "https"):
-        with _opened_http(url, left_s) as opened:
+        with _opened_http(url, left_s, rest) as opened:
             yield opened
     elif scheme in ("file", "ftp"):
         with _opened_other(url, left_s) as opened:
@@ -275,15 +291,13 @@ def _opened(url: str, left_s: float) -> Iterator[_Answer]:
 
 
 @contextmanager
-def _opened_http(
-    url: str, left_s: float, since: tuple[int, str] | None = None
-) -> Iterator[_Answer]:
-    """With ``since``, a position and a validator, the rest of the file if the server has it so.
+def _opened_http(url: str, left_s: float, rest: tuple[int, str] | None) -> Iterator[_Answer]:
+    """With ``rest``, a position and a validator, the rest of that file if the server has it so.
 
     Else the whole file, as without.
     """
-    start = since[0] if since else 0
-    headers = {"Range": f"bytes={start}-", "If-Range": since[1]} if since else None
+    start, validator = rest or (0, "")
+    headers = {"Range": f"bytes={start}-", "If-Range": validator} if start else None
     addresses = _resolve(url, min(_CONNECT_S, left_s))
     timeouts = (max(0.5, min(_CONNECT_S, left_s) / addresses), min(_SILENCE_S, left_s))
     try:
@@ -312,12 +326,22 @@ def _answer(url: str, response: requests.Response, start: int) -> _Answer:
         _check_status(url, response)
         start, length = 0, said.get("Content-Length", "")
         size_bytes = int(length) if length.isdigit() and "Content-Encoding" not in said else 0
-    validator = said.get("ETag", "")
-    if not validator.startswith('"'):  # a weak one stays when bytes change
-        validator = said.get("Last-Modified", "")
-    if url.startswith(_DRIVE):  # whose links are of one use
-        validator = ""
-    return _Answer(_filename(response), size_bytes, blocks, validator or None, start)
+    validator = None if url.startswith(_DRIVE) else _validator(said)  # its links are of one use
+    return _Answer(_filename(response), size_bytes, blocks, validator, start)
+
+
+def _validator(said: Mapping[str, str]) -> str | None:
+    """What is sent in If-Range later: a strong ETag, else a date that the file cannot have twice.
+
+    That is one a second before the answer's own, at least: RFC 9110, section 8.8.2.2.
+    """
+    if said.get("ETag", "").startswith('"'):
+        return said["ETag"]
+    with suppress(KeyError, ValueError, TypeError):
+        changed, now = map(parsedate_to_datetime, (said["Last-Modified"], said["Date"]))
+        if changed < now:
+            return said["Last-Modified"]
+    return None
 
 
 def _size_of_rest(response: requests.Response, start: int) -> int | None:
@@ -327,7 +351,7 @@ def _size_of_rest(response: requests.Response, start: int) -> int | None:
     if response.status_code != 206 or "Content-Encoding" in response.headers or found is None:
         return None
     first, last, size_bytes = map(int, found.groups())
-    return size_bytes if (first, last + 1) == (start, size_bytes) else None
+    return size_bytes if start == first <= last == size_bytes - 1 else None
 
 
 @contextmanager
@@ -403,9 +427,9 @@ def _drive_link(url: str, response: requests.Response) -> str:
 def _reason(error: requests.exceptions.RequestException) -> str:
     if isinstance(error, requests.exceptions.Timeout):
         return "no answer in time"
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError,)):
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke before the end"
-    text = str(error)
+    text = redact(str(error))
     found = re.search(
         r"(\[Errno -?\d+\] )?([A-Z][a-z ]+ (?:refused|unreachable|reset[a-z ]*))", text
     )
