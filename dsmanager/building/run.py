@@ -80,6 +80,17 @@ class StagedBuild:
     default_config: str | None
     """What ``<name>/.config/metadata.json`` names; None without configs."""
     download_bytes: int
+    data_dir: Path
+    partitions: Path
+    """The finished ones that it was made from, if any."""
+
+    def remove_partitions(self) -> None:
+        """They are of no more use. It takes a while, in which the tree may move into place."""
+        with suppress(OSError):  # gc finds what is left
+            remove_path(self.partitions)
+        if self.partitions.parent.parent == self.data_dir:
+            with suppress(OSError):  # it holds something, or an interrupted build did not make it
+                self.partitions.parent.rmdir()
 
 
 def describe(
@@ -173,9 +184,15 @@ def build(
         for folder in (download_dir / "extracted", *reversed(new_folders)):
             with suppress(OSError):  # it holds something, or never was
                 folder.rmdir()
-    _remove_kept(Path(result["kept"]), data_dir)
     built = made(result)
-    return StagedBuild(built.ref, built.path, result["default_config"], result["download_bytes"])
+    return StagedBuild(
+        built.ref,
+        built.path,
+        result["default_config"],
+        result["download_bytes"],
+        data_dir.absolute(),
+        Path(result["kept"]),
+    )
 
 
 def _partial_folder(unfinished: Path, stage: Path) -> Path:
@@ -198,14 +215,6 @@ def _clear(folder: Path, but: Path | None = None) -> None:
             but.rmdir()
     with suppress(OSError):
         folder.rmdir()
-
-
-def _remove_kept(partitions: Path, data_dir: Path) -> None:
-    """Finished partitions are of no more use when all are one dataset."""
-    remove_path(partitions)
-    if partitions.parent.parent == data_dir.absolute():
-        with suppress(OSError):  # it holds something, or an interrupted build did not make it
-            partitions.parent.rmdir()
 
 
 def require_format(file_format: str) -> None:

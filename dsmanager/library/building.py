@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from dsmanager import files
@@ -165,7 +166,12 @@ def build(
                 cancel.check()
                 if staged.default_config is not None:
                     keep_config_metadata(library.data_dir / ref.name, staged.default_config)
-                files.move_tree_into_place(staged.tree, final)
+                removal = Thread(target=staged.remove_partitions)
+                removal.start()
+                try:
+                    files.move_tree_into_place(staged.tree, final)
+                finally:
+                    removal.join()
             return replace(_result(BuiltDataset(ref, final), log), was_built=False)
 
 

@@ -45,6 +45,7 @@ def build_digit(tmp_path: Path) -> Build:
             progress=Progress(),
             cancel=CancelToken(),
         )
+        staged.remove_partitions()
         assert staged.ref == Ref("digit", None, "1.0.8")
         return BuiltDataset(staged.ref, staged.tree)
 

@@ -95,6 +95,7 @@ def build_imagenet(tmp_path: Path) -> Build:
             cancel=CancelToken(),
             **options,
         )
+        staged.remove_partitions()
         return BuiltDataset(staged.ref, staged.tree)
 
     return run

@@ -52,6 +52,7 @@ class Bench:
                 **options,
             )
             assert staged.tree.is_relative_to(stage)
+            staged.remove_partitions()
             place = self.folder / "built" / staged.ref.subdir
             place.parent.mkdir(parents=True, exist_ok=True)
             remove_path(place)

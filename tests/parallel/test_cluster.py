@@ -94,6 +94,7 @@ class Spread:
             cluster=cluster,
             **options,
         )
+        staged.remove_partitions()
         files = {path.name: path.read_bytes() for path in staged.tree.iterdir()}
         files.pop("provenance.json")  # it tells the code apart
         return files
