@@ -189,6 +189,8 @@ class _Arrival:
         )
         if not goes_on:
             self._begin(answer)
+            if answer.start:
+                raise _TransientError("the server sends the rest of another file")
         assert self._file is not None
         for block in answer.blocks:
             self.last_byte.restart()
