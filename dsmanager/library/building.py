@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from dsmanager import files
-from dsmanager.building.run import BuilderDescription, describe
+from dsmanager.building.run import BuilderDescription, StagedBuild, describe
 from dsmanager.building.run import build as run_builder
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import BuilderSource, find_builder, hints_reach
@@ -166,13 +166,18 @@ def build(
                 cancel.check()
                 if staged.default_config is not None:
                     keep_config_metadata(library.data_dir / ref.name, staged.default_config)
-                removal = Thread(target=staged.remove_partitions)
-                removal.start()
-                try:
-                    files.move_tree_into_place(staged.tree, final)
-                finally:
-                    removal.join()
+                _move_into_place(staged, final)
             return replace(_result(BuiltDataset(ref, final), log), was_built=False)
+
+
+def _move_into_place(staged: StagedBuild, final: Path) -> None:
+    """Flushes it, and removes what it was made from meanwhile."""
+    removal = Thread(target=staged.remove_partitions)
+    removal.start()
+    try:
+        files.move_tree_into_place(staged.tree, final)
+    finally:
+        removal.join()
 
 
 def _kept(built: BuiltDataset, file_format: str | None) -> BuildResult:

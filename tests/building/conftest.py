@@ -7,7 +7,7 @@ import http.server
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,51 +198,61 @@ class Server:
     """Called before the connection ends early."""
 
 
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
 @pytest.fixture
-def server() -> Iterator[Server]:
+def start_server() -> Iterator[Callable[[Answer], str]]:
+    """``start_server(answer)``: the URL of a server that has every GET request answered by it."""
+
+    def start(answer: Answer) -> str:
+        members = {"do_GET": answer, "log_message": lambda *_: None}
+        handler = type("Handler", (http.server.BaseHTTPRequestHandler,), members)
+        httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        for end in (httpd.server_close, thread.join, httpd.shutdown):  # the last one first
+            stack.callback(end)
+        return f"http://127.0.0.1:{httpd.server_address[1]}"
+
+    with ExitStack() as stack:
+        yield start
+
+
+@pytest.fixture
+def server(start_server: Callable[[Answer], str]) -> Server:
     state = Server("", {}, {}, {}, [])
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.requests.append(self.path)
-            if self.path in state.redirects:
-                self.send_response(302)
-                self.send_header("Location", state.redirects[self.path])
-                self.end_headers()
-                return
-            content = state.files.get(self.path)
-            if content is None:
-                self.send_error(state.statuses.get(self.path, 404))
-                return
-            said = state.validators.get(self.path, {})
-            start, asked = 0, self.headers["Range"]
-            if asked is not None:
-                state.ranges.append(asked)
-            if asked is not None and self.headers["If-Range"] in said.values():
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header(
-                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-                )
-            for name, value in said.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
-            end = start + state.cut.get(self.path, len(content))
-            with suppress(ConnectionError):  # who asked may have been killed, or knows enough
-                self.wfile.write(content[start:end])
-            if end < len(content):
-                state.at_cut()
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        state.requests.append(request.path)
+        if request.path in state.redirects:
+            request.send_response(302)
+            request.send_header("Location", state.redirects[request.path])
+            request.end_headers()
+            return
+        content = state.files.get(request.path)
+        if content is None:
+            request.send_error(state.statuses.get(request.path, 404))
+            return
+        said = state.validators.get(request.path, {})
+        start, asked = 0, request.headers["Range"]
+        if asked is not None:
+            state.ranges.append(asked)
+        if asked is not None and request.headers["If-Range"] in said.values():
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        request.send_response(206 if start else 200)
+        if start:
+            whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            request.send_header("Content-Range", whole)
+        for name, value in said.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(content) - start))
+        request.end_headers()
+        end = start + state.cut.get(request.path, len(content))
+        with suppress(ConnectionError):  # who asked may have been killed, or knows enough
+            request.wfile.write(content[start:end])
+        if end < len(content):
+            state.at_cut()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    state.url = f"http://127.0.0.1:{httpd.server_address[1]}"
-    yield state
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    state.url = start_server(answer)
+    return state
