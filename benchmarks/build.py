@@ -28,6 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.timing import run_benchmark, verdict
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.files import flush_tree, move_tree_into_place, remove_path
@@ -110,6 +111,7 @@ import tensorflow_datasets as tfds
 from dsmanager.libc import keep_freed_memory
 from dsmanager.building.child import generate
 from dsmanager.building import attempts, run
+from dsmanager.building.options import BuildOptions
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 
@@ -127,8 +129,8 @@ attempts.run_child = lambda request, **_: generate.build(request, Progress(), la
 stage = data_dir / "stage"
 stage.mkdir(parents=True)
 staged = run.build(
-    builders_at(home)[0], config=None, data_dir=data_dir, stage=stage, download_dir=None,
-    manual_dir=None, log_path=data_dir / "log.txt", progress=Progress(), cancel=CancelToken())
+    builders_at(home)[0], config=None, options=BuildOptions(), data_dir=data_dir, stage=stage,
+    log_path=data_dir / "log.txt", progress=Progress(), cancel=CancelToken())
 (data_dir / "photos").mkdir()
 staged.tree.rename(data_dir / staged.ref.subdir)
 """
@@ -169,10 +171,9 @@ def whole_ours(home: Path, data_dir: Path) -> float:
     staged = build(
         builders_at(home)[0],
         config=None,
+        options=BuildOptions(),
         data_dir=data_dir,
         stage=stage,
-        download_dir=None,
-        manual_dir=None,
         log_path=data_dir / "log.txt",
         progress=Progress(),
         cancel=CancelToken(),

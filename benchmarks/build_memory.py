@@ -71,13 +71,14 @@ class Parted(PartitionedBuilder):
 
 BUILD = """
 import pathlib, sys
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 home, data_dir, workers = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
 (data_dir / "stage").mkdir(parents=True)
-build(builders_at(home)[0], config=None, data_dir=data_dir, stage=data_dir / "stage",
-      download_dir=None, manual_dir=None, log_path=data_dir / "log.txt", workers=workers,
+build(builders_at(home)[0], config=None, options=BuildOptions(workers=workers),
+      data_dir=data_dir, stage=data_dir / "stage", log_path=data_dir / "log.txt",
       progress=Progress(), cancel=CancelToken())
 """
 

@@ -7,7 +7,6 @@ writes below the stage and the download folder only.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,28 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from dsmanager.building.attempts import made, run_attempts
-from dsmanager.building.beam import require_beam_options
+from dsmanager.building.options import FORMATS, BuildOptions
 from dsmanager.building.process import run_child
 from dsmanager.catalog.find import BuilderSource
 from dsmanager.cpus import available_cpus
-from dsmanager.errors import UsageError, os_errors
+from dsmanager.errors import os_errors
 from dsmanager.files import final_name_of, make_folders, remove_path
 from dsmanager.locks import is_alive
-from dsmanager.parallel.cluster import require_cluster
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.refs import Ref
 
 __all__ = [
-    "FORMATS",
     "BuilderDescription",
     "StagedBuild",
     "build",
     "describe",
-    "require_format",
     "scratch_folder",
 ]
-
-FORMATS = ("tfrecord", "array_record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,63 +110,48 @@ def build(
     source: BuilderSource,
     *,
     config: str | None,
+    options: BuildOptions,
     data_dir: Path,
     stage: Path,
-    download_dir: Path | None,
-    manual_dir: Path | None,
-    file_format: str = "tfrecord",
+    old_urls: Sequence[str] = (),
     log_path: Path,
     progress: Progress,
     cancel: CancelToken,
-    fresh_downloads: bool = False,
-    old_urls: Sequence[str] = (),
-    register_checksums: bool = False,
-    max_examples: int | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    beam_options: Sequence[str] = (),
-    verify: bool = True,
 ) -> StagedBuild:
     """Builds one config into ``stage``, in a child process, and reads it back unless told not to.
 
-    ``download_dir`` defaults to ``<data_dir>/downloads``; with ``fresh_downloads`` nothing that is
-    kept there is used, and what is kept of ``old_urls`` and not fetched again goes in the end.
-    ``max_examples`` is of each split, ``workers`` how many processes (default: one a core) make the
-    partitions of builders that have some. With ``cluster``, the address of a Dask scheduler, its
-    workers make them, in ``download_dir``, which they must see. ``beam_options`` ("runner=…") are
-    for the pipeline of a builder that uses Apache Beam.
+    The download folder is ``<data_dir>/downloads`` where ``options`` name no other; with
+    ``options.clean`` what is kept there of ``old_urls`` and not fetched again goes in the end.
 
-    Raises what the builder's code led to, as one line with the log's path in the hint;
-    TemporaryError for a source that cannot be reached, VerificationError for one that is not what
-    its checksum says.
+    Raises what the builder's code led to, as one line with the log's path in the hint; UsageError
+    for options that are impossible, TemporaryError for a source that cannot be reached,
+    VerificationError for one that is not what its checksum says.
     """
-    require_format(file_format)
-    require_beam_options(beam_options)
-    if cluster is not None:
-        require_cluster(cluster)
-    download_dir = (download_dir or data_dir / "downloads").absolute()
+    options.require_possible()
+    download_dir = (options.download_dir or data_dir / "downloads").absolute()
+    manual_dir = options.manual_dir
     stage = stage.absolute()
     new_folders = make_folders(download_dir)
     partial_dir = _partial_folder(download_dir / Ref(source.name, config).stem, stage)
     arriving_dir = partial_dir / "arriving"
-    _clear(partial_dir, but=None if fresh_downloads else arriving_dir)
+    _clear(partial_dir, but=None if options.clean else arriving_dir)
     request = _request("build", source, stage) | {
         "config": config,
         "download_dir": str(download_dir),
         "partial_dir": str(partial_dir),
         "arriving_dir": str(arriving_dir),
         "manual_dir": str(manual_dir.absolute()) if manual_dir is not None else None,
-        "fresh_downloads": fresh_downloads,
-        "fresh_extraction": fresh_downloads,
+        "fresh_downloads": options.clean,
+        "fresh_extraction": options.clean,
         "old_urls": list(old_urls),
-        "register_checksums": register_checksums,
-        "max_examples": max_examples,
-        "workers": workers or (available_cpus() if cluster is None else None),
+        "register_checksums": options.register_checksums,
+        "max_examples": options.max_examples,
+        "workers": options.workers or (available_cpus() if options.cluster is None else None),
         "cpus": available_cpus(),
-        "cluster": cluster,
-        "beam_options": list(beam_options),
-        "verify": verify,
-        "file_format": file_format,
+        "cluster": options.cluster,
+        "beam_options": list(options.beam_options),
+        "verify": options.verify,
+        "file_format": options.file_format or FORMATS[0],
     }
     try:
         result = run_attempts(
@@ -215,17 +194,6 @@ def _clear(folder: Path, but: Path | None = None) -> None:
             but.rmdir()
     with suppress(OSError):
         folder.rmdir()
-
-
-def require_format(file_format: str) -> None:
-    """Raises UsageError for a format that cannot be written, here or at all."""
-    if file_format not in FORMATS:
-        raise UsageError(f"files can be {' or '.join(FORMATS)}", hint="use --format tfrecord")
-    if file_format == "array_record" and importlib.util.find_spec("array_record") is None:
-        raise UsageError(
-            "ArrayRecord files need the array_record package, which exists for Linux only",
-            hint="pip install array_record, or build the other format: --format tfrecord",
-        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from dsmanager import files
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import BuilderDescription, StagedBuild, describe
 from dsmanager.building.run import build as run_builder
 from dsmanager.built import BuiltDataset
@@ -103,40 +104,33 @@ def build(
     plan: BuildPlan,
     ref: Ref,
     *,
-    clean: bool,
-    manual_dir: Path | None,
-    download_dir: Path | None,
-    verify: bool,
-    file_format: str | None = None,
-    register_checksums: bool = False,
-    max_examples: int | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    beam_options: Sequence[str] = (),
+    options: BuildOptions,
     progress: Progress,
     cancel: CancelToken,
 ) -> BuildResult:
     """Builds ``ref`` and makes it visible when it is whole.
 
-    What is built and complete already stays, unless ``clean``: then everything is downloaded and
-    built afresh, and the earlier build stays until the new one takes its place. A build that was
-    cut short by ``max_examples`` counts only for the same number.
+    What is built and complete already stays, unless ``options.clean``: then everything is
+    downloaded and built afresh, and the earlier build stays until the new one takes its place. A
+    build that was cut short by ``options.max_examples`` counts only for the same number.
     """
     final = library.version_folder(ref)
+    download_dir = options.download_dir or library.settings.download_dir
+    options = replace(options, download_dir=download_dir)
 
     def is_done() -> bool:
-        if clean or register_checksums or not _is_built(ref, final):
+        if options.clean or options.register_checksums or not _is_built(ref, final):
             return False
         earlier = BuiltDataset(ref, final)
-        return earlier.provenance.get("max_examples") == max_examples
+        return earlier.provenance.get("max_examples") == options.max_examples
 
     with hints_reach(plan.source):
         if is_done() and not files.leftovers(final):
-            return _kept(BuiltDataset(ref, final), file_format)
+            return _kept(BuiltDataset(ref, final), options.file_format)
         with library.locked(ref, "build", progress, cancel):
             files.remove_leftovers(final)
             if is_done():  # by the process that this one waited for
-                return _kept(BuiltDataset(ref, final), file_format)
+                return _kept(BuiltDataset(ref, final), options.file_format)
             earlier = BuiltDataset(ref, final)
             if _is_built(ref, final):
                 what = f"a second copy of {ref}, beside the one that it replaces,"
@@ -146,19 +140,10 @@ def build(
                 staged = run_builder(
                     plan.source,
                     config=ref.config,
+                    options=options,
                     data_dir=library.data_dir,
                     stage=stage,
-                    download_dir=download_dir or library.settings.download_dir,
-                    manual_dir=manual_dir,
-                    fresh_downloads=clean,
-                    old_urls=_urls(earlier) if clean else (),
-                    file_format=file_format or "tfrecord",
-                    register_checksums=register_checksums,
-                    max_examples=max_examples,
-                    workers=workers,
-                    cluster=cluster,
-                    beam_options=beam_options,
-                    verify=verify,
+                    old_urls=_urls(earlier) if options.clean else (),
                     log_path=log,
                     progress=progress,
                     cancel=cancel,

@@ -57,29 +57,27 @@ class Library(LibraryPlaces):
         ``cluster`` is the address of a Dask scheduler whose workers make the partitions;
         ``beam_options`` ("runner=…") are for the pipeline of a builder that uses Apache Beam.
         """
+        from dsmanager.building.options import BuildOptions
         from dsmanager.library.building import build, plan_build
 
         run = _Run(progress, cancel)
+        options = BuildOptions(
+            clean=clean,
+            manual_dir=Path(manual_dir) if manual_dir is not None else None,
+            download_dir=Path(download_dir) if download_dir is not None else None,
+            file_format=file_format,
+            register_checksums=register_checksums,
+            max_examples=max_examples,
+            workers=workers,
+            cluster=cluster,
+            beam_options=beam_options,
+            verify=verify,
+        )
+        options.require_possible()
         builder_path = Path(path) if path is not None else None
         plan = plan_build(self, request, path=builder_path, config=config, cancel=run.cancel)
         return [
-            build(
-                self,
-                plan,
-                ref,
-                clean=clean,
-                manual_dir=Path(manual_dir) if manual_dir is not None else None,
-                download_dir=Path(download_dir) if download_dir is not None else None,
-                file_format=file_format,
-                register_checksums=register_checksums,
-                max_examples=max_examples,
-                workers=workers,
-                cluster=cluster,
-                beam_options=beam_options,
-                verify=verify,
-                progress=run.progress,
-                cancel=run.cancel,
-            )
+            build(self, plan, ref, options=options, progress=run.progress, cancel=run.cancel)
             for ref in plan.refs
         ]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build, describe
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import find_builder
@@ -37,10 +38,9 @@ def build_digit(tmp_path: Path) -> Build:
         staged = build(
             find_builder("digit"),
             config=None,
+            options=BuildOptions(manual_dir=manual_dir),
             data_dir=tmp_path / "data",
             stage=stage,
-            download_dir=None,
-            manual_dir=manual_dir,
             log_path=tmp_path / "log.txt",
             progress=Progress(),
             cancel=CancelToken(),

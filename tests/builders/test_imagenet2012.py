@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build
 from dsmanager.built import BuiltDataset
 from dsmanager.catalog.find import find_builder
@@ -86,14 +87,12 @@ def build_imagenet(tmp_path: Path) -> Build:
         staged = build(
             find_builder(name),
             config=None,
+            options=BuildOptions(manual_dir=manual_dir, **options),
             data_dir=tmp_path / "data",
             stage=stage,
-            download_dir=None,
-            manual_dir=manual_dir,
             log_path=tmp_path / "log.txt",
             progress=Progress(),
             cancel=CancelToken(),
-            **options,
         )
         staged.remove_partitions()
         return BuiltDataset(staged.ref, staged.tree)

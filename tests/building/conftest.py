@@ -6,7 +6,7 @@ import hashlib
 import http.server
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from dsmanager.building import run
+from dsmanager.building.options import BuildOptions
 from dsmanager.catalog.find import builders_at, find_builder
 from dsmanager.files import remove_path, staged_folder
 from dsmanager.progress import CancelToken, Progress
@@ -36,20 +37,28 @@ class Bench:
     def log_path(self) -> Path:
         return self.folder / "log.txt"
 
-    def build(self, path: Path | str, **options: Any) -> Path:
+    def build(
+        self,
+        path: Path | str,
+        *,
+        config: str | None = None,
+        old_urls: Sequence[str] = (),
+        **options: Any,
+    ) -> Path:
         """Builds as the library does and returns the version folder in its place."""
         source = find_builder(path) if isinstance(path, str) else builders_at(path)[0]
-        options = {"config": None, "download_dir": None, "manual_dir": None} | options
         final = self.data_dir / source.name / "version"
         with staged_folder(final) as stage:
             staged = run.build(
                 source,
+                config=config,
+                options=BuildOptions(**options),
                 data_dir=self.data_dir,
                 stage=stage,
+                old_urls=old_urls,
                 log_path=self.log_path,
                 progress=self.progress,
                 cancel=self.cancel,
-                **options,
             )
             assert staged.tree.is_relative_to(stage)
             staged.remove_partitions()

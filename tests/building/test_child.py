@@ -88,12 +88,13 @@ def test_the_child_and_what_it_started_end_with_a_killed_parent(
     (tmp_path / "stage").mkdir()
     script = f"""
 from pathlib import Path
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 folder = Path({str(tmp_path)!r})
-build(builders_at(Path({str(home)!r}))[0], config=None, data_dir=folder / 'data',
-      stage=folder / 'stage', download_dir=None, manual_dir=None,
+build(builders_at(Path({str(home)!r}))[0], config=None, options=BuildOptions(),
+      data_dir=folder / 'data', stage=folder / 'stage',
       log_path=folder / 'log.txt', progress=Progress(), cancel=CancelToken())
 """
     parent = subprocess.Popen([sys.executable, "-c", script])
@@ -196,7 +197,7 @@ def test_locks_of_the_caller_are_not_inherited(bench: Any, write_builder: Write)
         bench.build(home)
         before = [line for line in bench.log_path.read_text().splitlines() if "fds" in line]
         held = [os.dup(read) for _ in range(20)]
-        bench.build(home, fresh_downloads=True)
+        bench.build(home, clean=True)
         after = [line for line in bench.log_path.read_text().splitlines() if "fds" in line]
         for descriptor in held:
             os.close(descriptor)

@@ -56,7 +56,7 @@ def test_a_source_is_fetched_once_and_its_checksum_recorded(
     assert server.requests == ["/number.txt"]
     assert hashlib.sha256(CONTENT).hexdigest() in (tree / "provenance.json").read_text()
     assert not list(bench.data_dir.rglob("*.tmp"))
-    bench.build(home, fresh_downloads=True)
+    bench.build(home, clean=True)
     assert len(server.requests) == 2
 
 

@@ -285,7 +285,7 @@ def test_a_clean_build_uses_nothing_that_is_kept(
     bench: Any, server: Any, serve: Callable[..., str], half_fetched: Path
 ) -> None:
     serve()
-    bench.build(half_fetched, fresh_downloads=True)
+    bench.build(half_fetched, clean=True)
     assert server.ranges == []
 
 

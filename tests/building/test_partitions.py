@@ -157,7 +157,7 @@ def test_what_partitions_were_made_from_must_be_the_same(
         code = (home / "parted.py").read_text()
         (home / "parted.py").write_text(code + "\n# another code\n")
     elif change == "clean":
-        options["fresh_downloads"] = True
+        options["clean"] = True
     else:
         for index in bench.data_dir.rglob("*.index"):
             spill = index.with_suffix(".spill")
@@ -211,13 +211,14 @@ def test_a_number_of_examples_is_taken_in_order(bench: Any, parted: Parted) -> N
 
 SCRIPT = """
 import pathlib, sys
+from dsmanager.building.options import BuildOptions
 from dsmanager.building.run import build
 from dsmanager.catalog.find import builders_at
 from dsmanager.progress import CancelToken, Progress
 folder, home = map(pathlib.Path, sys.argv[1:])
 (folder / "stage").mkdir(parents=True)
-build(builders_at(home)[0], config=None, data_dir=folder / "data", stage=folder / "stage",
-      download_dir=None, manual_dir=None, log_path=folder / "log.txt", workers=1,
+build(builders_at(home)[0], config=None, options=BuildOptions(workers=1),
+      data_dir=folder / "data", stage=folder / "stage", log_path=folder / "log.txt",
       progress=Progress(), cancel=CancelToken())
 """
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from dsmanager.building import run
 from dsmanager.building.child.partition import make
+from dsmanager.building.options import BuildOptions
 from dsmanager.catalog.find import builders_at, find_builder
 from dsmanager.demo.source import make_digit_source
 from dsmanager.errors import DsmanagerError, TemporaryError, UsageError
@@ -81,18 +82,15 @@ class Spread:
         stage = self._folder / "stage"
         remove_path(stage)
         stage.mkdir()
-        options = {"manual_dir": None} | options
         staged = run.build(
             find_builder(name) if name else builders_at(self.home)[0],
             config=None,
+            options=BuildOptions(cluster=cluster, **options),
             data_dir=self._folder / "data",
             stage=stage,
-            download_dir=None,
             log_path=self._folder / "log.txt",
             progress=Progress(),
             cancel=CancelToken(),
-            cluster=cluster,
-            **options,
         )
         staged.remove_partitions()
         files = {path.name: path.read_bytes() for path in staged.tree.iterdir()}

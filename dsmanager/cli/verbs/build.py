@@ -75,37 +75,30 @@ def build(
     ] = False,
 ) -> None:
     """Build datasets with their TFDS builders."""
-    from dsmanager.building.beam import require_beam_options
-    from dsmanager.building.run import require_format
+    from dsmanager.building.options import BuildOptions
     from dsmanager.library.building import build as build_ref
-    from dsmanager.parallel.cluster import require_cluster
 
     context: Context = ctx.obj
     context.begin("build", changes=True)
-    require_format(file_format or "tfrecord")
-    require_beam_options(beam_options or ())
-    if cluster is not None:
-        require_cluster(cluster)
+    options = BuildOptions(
+        clean=clean,
+        manual_dir=manual_dir.expanduser().absolute() if manual_dir else None,
+        download_dir=download_dir.expanduser().absolute() if download_dir else None,
+        file_format=file_format,
+        register_checksums=register_checksums,
+        max_examples=max_examples,
+        workers=workers,
+        cluster=cluster,
+        beam_options=beam_options or (),
+        verify=not no_verify,
+    )
+    options.require_possible()
     requests = _requests(context, refs, path, everything)
 
     def work(item: tuple[BuildPlan, Ref], progress: Progress, cancel: CancelToken) -> BuildResult:
         plan, ref = item
         return build_ref(
-            context.library,
-            plan,
-            ref,
-            clean=clean,
-            manual_dir=manual_dir.expanduser().absolute() if manual_dir else None,
-            download_dir=download_dir.expanduser().absolute() if download_dir else None,
-            file_format=file_format,
-            register_checksums=register_checksums,
-            max_examples=max_examples,
-            workers=workers,
-            cluster=cluster,
-            beam_options=beam_options or (),
-            verify=not no_verify,
-            progress=progress,
-            cancel=cancel,
+            context.library, plan, ref, options=options, progress=progress, cancel=cancel
         )
 
     items = _plans(context, requests, path, config)
