@@ -1,4 +1,4 @@
-"""Counters that work adds to, the token that stops it, and how long it has been silent.
+"""Counters that work adds to, how fast they grow, and the token that stops it.
 
 Workers add; front ends sample with :meth:`Progress.snapshot` a few times a second. There are no
 callbacks and no messages a chunk, so that counting costs the same with and without a screen.
@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from typing import NamedTuple
 
 from dsmanager.errors import CancelledError
 
-__all__ = ["CancelToken", "Progress", "Snapshot", "Stopwatch"]
+__all__ = ["CancelToken", "Progress", "Snapshot", "Speed", "Stopwatch"]
+
+_SPEED_OVER_S = 5.0
 
 
 class Snapshot(NamedTuple):
@@ -27,6 +30,8 @@ class Snapshot(NamedTuple):
     item_unit: str
     phase_started_s: float
     """``time.monotonic()`` at the start of the phase."""
+    bytes_found: int = 0
+    """So many of those done are of an earlier run."""
 
 
 class Progress:
@@ -35,7 +40,7 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._phase = ""
-        self._bytes_done = 0
+        self._bytes_done = self._bytes_found = 0
         self._bytes_total: int | None = None
         self._items_done = 0
         self._items_total: int | None = None
@@ -54,7 +59,7 @@ class Progress:
         """Begins a phase ("package", "verify", "upload", …) and sets its counters to zero."""
         with self._lock:
             self._phase = phase
-            self._bytes_done = 0
+            self._bytes_done = self._bytes_found = 0
             self._bytes_total = bytes_total
             self._items_done = 0
             self._items_total = items_total
@@ -64,6 +69,12 @@ class Progress:
     def add_bytes(self, count: int) -> None:
         with self._lock:
             self._bytes_done += count
+
+    def add_found_bytes(self, count: int) -> None:
+        """Bytes that need not be done again: they say nothing of how fast it goes."""
+        with self._lock:
+            self._bytes_done += count
+            self._bytes_found += count
 
     def add_items(self, count: int = 1) -> None:
         with self._lock:
@@ -81,11 +92,12 @@ class Progress:
             self._items_done = done
             self._items_total = total
 
-    def set_bytes(self, done: int, total: int | None = None) -> None:
+    def set_bytes(self, done: int, total: int | None = None, found: int = 0) -> None:
         """Takes over counters that another process keeps."""
         with self._lock:
             self._bytes_done = done
             self._bytes_total = total
+            self._bytes_found = found
 
     def note(self, text: str) -> None:
         """Adds a line of narration, such as whom this operation waits for."""
@@ -108,7 +120,44 @@ class Progress:
                 items_total=self._items_total,
                 item_unit=self._item_unit,
                 phase_started_s=self._phase_started_s,
+                bytes_found=self._bytes_found,
             )
+
+
+class Speed:
+    """How fast counters have grown over the last seconds, and how long the rest takes so."""
+
+    def __init__(self) -> None:
+        self._phase = ("", 0.0)
+        self._points: deque[tuple[float, int, int]] = deque()
+
+    def of(self, snapshot: Snapshot) -> tuple[float, float | None]:
+        """Bytes a second, and the seconds that are left where that can be told.
+
+        To be asked with one snapshot after another. Bytes that were found are none that were done.
+        """
+        now_s = time.monotonic()
+        phase = (snapshot.phase, snapshot.phase_started_s)
+        if phase != self._phase:
+            self._phase = phase
+            self._points.clear()
+            self._points.append((snapshot.phase_started_s, 0, 0))
+        bytes_done = snapshot.bytes_done - snapshot.bytes_found
+        self._points.append((now_s, bytes_done, snapshot.items_done))
+        while self._points[0][0] < now_s - _SPEED_OVER_S and len(self._points) > 2:
+            self._points.popleft()
+        then_s, bytes_then, items_then = self._points[0]
+        seconds = max(now_s - then_s, 1e-3)
+        bytes_per_s = max(bytes_done - bytes_then, 0) / seconds
+        items_per_s = max(snapshot.items_done - items_then, 0) / seconds
+        left_s = _left(snapshot.bytes_done, snapshot.bytes_total, bytes_per_s)
+        if not snapshot.bytes_total:
+            left_s = _left(snapshot.items_done, snapshot.items_total, items_per_s)
+        return bytes_per_s, left_s
+
+
+def _left(done: int, total: int | None, per_s: float) -> float | None:
+    return max(total - done, 0) / per_s if total and per_s > 0 else None
 
 
 class CancelToken:

@@ -13,7 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -143,26 +143,20 @@ class _Follower:
 
     def _take(self, event: dict[str, Any]) -> None:
         if "progress" in event:
-            self._show(*event["progress"])
+            self._show(**event["progress"])
         elif "result" in event:
             self._result = event["result"]
         elif "error" in event:
             raise self._error(**event["error"])
 
     def _show(
-        self,
-        phase: str,
-        bytes_done: int,
-        bytes_total: int | None,
-        items_done: int,
-        items_total: int | None,
-        item_unit: str,
+        self, phase: str, byte_counts: Sequence[int], item_counts: Sequence[int], item_unit: str
     ) -> None:
         if phase != self._phase:
             self._phase = phase
             self._progress.start_phase(phase, item_unit=item_unit)
-        self._progress.set_bytes(bytes_done, bytes_total)
-        self._progress.set_items(items_done, items_total)
+        self._progress.set_bytes(*byte_counts)
+        self._progress.set_items(*item_counts)
 
     def _error(self, kind: str, message: str, hint: str | None) -> DsmanagerError:
         return raised(kind, message, hint or self._log_hint())

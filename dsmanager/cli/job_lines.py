@@ -27,7 +27,7 @@ def table_lines(jobs: Sequence[Job]) -> list[str]:
             plain(job.kind),
             _shortened(job.ref),
             _shortened(job.phase) if job.is_active else _duration(job),
-            amount_text(snapshot_of(job)) if job.is_active else _shortened(_why(job)),
+            _amount(job) if job.is_active else _shortened(_why(job)),
             _age(job.created),
         )
         for job in jobs
@@ -47,6 +47,10 @@ def snapshot_of(job: Job) -> Snapshot:
         item_unit=job.item_unit,
         phase_started_s=time.monotonic() - seconds,
     )
+
+
+def _amount(job: Job) -> str:
+    return amount_text(snapshot_of(job), job.bytes_per_s)
 
 
 def outcome_text(job: Job) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import Output
-from dsmanager.cli.progress_view import amount_text, counters, rich_progress
+from dsmanager.cli.progress_view import amount_text, bar_fields, rich_progress
 from dsmanager.cli.running import cancelling_signals
 from dsmanager.errors import from_os_error
-from dsmanager.progress import CancelToken, Progress, Snapshot
+from dsmanager.progress import CancelToken, Progress, Snapshot, Speed
 from dsmanager.text import plain
 
 __all__ = ["BoardLike", "run_many"]
@@ -92,6 +93,7 @@ def _sum(board: BoardLike) -> tuple[str, Snapshot]:
         items_total=total or None,
         item_unit="refs",
         phase_started_s=min((each.phase_started_s for each in samples), default=0.0),
+        bytes_found=sum(each.bytes_found for each in samples),
     )
     return ", ".join(running), snapshot
 
@@ -125,19 +127,25 @@ class _Lines(_Notes):
     def __init__(self, output: Output) -> None:
         super().__init__(output)
         self._next_s = time.monotonic() + _FIRST_LINES_AFTER_S
+        self._speeds: defaultdict[str, Speed] = defaultdict(Speed)
 
     def show(self, board: BoardLike) -> None:
         super().show(board)
+        lines = []
+        for label, progress in board.now().items():
+            snapshot = progress.snapshot()
+            bytes_per_s, _ = self._speeds[label].of(snapshot)
+            if snapshot.phase:
+                amount = amount_text(snapshot, bytes_per_s)
+                lines.append(f"  {label}: {snapshot.phase} {amount}".rstrip())
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + _LINES_EVERY_S
         done, total = board.counts
         if total:
             self._output.say(f"{done} of {total} refs done")
-        for label, progress in board.now().items():
-            snapshot = progress.snapshot()
-            if snapshot.phase:
-                self._output.say(f"  {label}: {snapshot.phase} {amount_text(snapshot)}".rstrip())
+        for line in lines:
+            self._output.say(line)
 
 
 class _Bars(_Notes):
@@ -149,6 +157,7 @@ class _Bars(_Notes):
         self._progress: Any = None
         self._whole: Any = None
         self._tasks: dict[str, tuple[str, Any]] = {}
+        self._speeds: defaultdict[str, Speed] = defaultdict(Speed)
 
     def show(self, board: BoardLike) -> None:
         super().show(board)
@@ -156,7 +165,7 @@ class _Bars(_Notes):
             if time.monotonic() - self._started_s < _SHOWN_AFTER_S:
                 return
             self._progress = rich_progress()
-            self._whole = self._progress.add_task("refs", total=None, amount="")
+            self._whole = self._progress.add_task("refs", total=None, amount="", left="")
             self._progress.start()
         done, total = board.counts
         count = f"{done} of {total}" if total else ""
@@ -169,17 +178,14 @@ class _Bars(_Notes):
 
     def _line(self, label: str, progress: Progress) -> None:
         snapshot = progress.snapshot()
+        fields = bar_fields(snapshot, *self._speeds[label].of(snapshot))
         phase, task = self._tasks.get(label, ("", None))
-        done, total = counters(snapshot)
         if task is None or phase != snapshot.phase:
             if task is not None:
                 self._progress.remove_task(task)
-            task = self._progress.add_task(
-                f"{plain(label)} {snapshot.phase}".rstrip(), total=total, amount=""
-            )
+            task = self._progress.add_task(f"{plain(label)} {snapshot.phase}".rstrip(), **fields)
             self._tasks[label] = (snapshot.phase, task)
-        amount = amount_text(snapshot, with_percent=False)
-        self._progress.update(task, completed=done, total=total, amount=amount)
+        self._progress.update(task, **fields)
 
     def note(self, text: str) -> None:
         if self._progress is None:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import Output, size_text
-from dsmanager.progress import Snapshot
+from dsmanager.progress import Snapshot, Speed
 from dsmanager.text import plain
 
-__all__ = ["ProgressView", "amount_text", "counters", "progress_view", "rich_progress"]
+__all__ = ["ProgressView", "amount_text", "bar_fields", "progress_view", "rich_progress"]
 
 _FIRST_LINE_AFTER_S = 2.0
 _LINE_EVERY_S = 10.0
@@ -65,16 +65,19 @@ class _Lines(_Notes):
         self._label = label
         self._next_s = time.monotonic() + _FIRST_LINE_AFTER_S
         self._phase = ""
+        self._speed = Speed()
 
     def show(self, snapshot: Snapshot) -> None:
         now_s = time.monotonic()
+        bytes_per_s, _ = self._speed.of(snapshot)
         if self._output.verbose and snapshot.phase != self._phase:
             self._phase = snapshot.phase
             self._output.say(f"{self._label}: {snapshot.phase}")
         if now_s < self._next_s or not snapshot.phase:
             return
         self._next_s = now_s + _LINE_EVERY_S
-        self._output.say(f"{self._label}: {snapshot.phase} {amount_text(snapshot)}".rstrip())
+        amount = amount_text(snapshot, bytes_per_s)
+        self._output.say(f"{self._label}: {snapshot.phase} {amount}".rstrip())
 
 
 class _Bars:
@@ -86,22 +89,19 @@ class _Bars:
         self._phase: str | None = None
         self._progress: Any = None
         self._task: Any = None
+        self._speed = Speed()
 
     def show(self, snapshot: Snapshot) -> None:
+        speed = self._speed.of(snapshot)
         if self._progress is None:
             if time.monotonic() - self._started_s < _SHOWN_AFTER_S:
                 return
             self._progress = rich_progress()
             self._progress.start()
+        fields = bar_fields(snapshot, *speed)
         if snapshot.phase != self._phase:
-            self._begin(snapshot)
-        done, total = counters(snapshot)
-        self._progress.update(
-            self._task,
-            completed=done,
-            total=total,
-            amount=amount_text(snapshot, with_percent=False),
-        )
+            self._begin(snapshot.phase, fields)
+        self._progress.update(self._task, **fields)
 
     def note(self, text: str) -> None:
         target = self._progress.console if self._progress else None
@@ -115,50 +115,64 @@ class _Bars:
             with suppress(OSError):
                 self._progress.stop()
 
-    def _begin(self, snapshot: Snapshot) -> None:
-        self._phase = snapshot.phase
+    def _begin(self, phase: str, fields: dict[str, Any]) -> None:
+        self._phase = phase
         if self._task is not None:
             self._progress.remove_task(self._task)
-        done, total = counters(snapshot)
-        self._task = self._progress.add_task(
-            f"{self._label} {snapshot.phase}", completed=done, total=total, amount=""
-        )
+        self._task = self._progress.add_task(f"{self._label} {phase}", **fields)
 
 
 def rich_progress() -> Any:
+    """Live lines, one a task, each with :func:`bar_fields`."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         TextColumn("{task.fields[amount]}", markup=False),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True, markup=False),
         transient=True,
         refresh_per_second=8,
     )
 
 
-def counters(snapshot: Snapshot) -> tuple[int, int | None]:
+def bar_fields(snapshot: Snapshot, bytes_per_s: float, left_s: float | None) -> dict[str, Any]:
+    """What a live line shows, as :class:`Speed` says how fast it goes."""
+    done, total = _counters(snapshot)
+    return {
+        "completed": done,
+        "total": total,
+        "amount": amount_text(snapshot, bytes_per_s, with_percent=False),
+        "left": _clock(left_s) if left_s is not None else "",
+    }
+
+
+def _clock(seconds: float) -> str:
+    """``1:02:03`` for 3,723 seconds."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def _counters(snapshot: Snapshot) -> tuple[int, int | None]:
     """What fills the bar: bytes where they are counted, else items."""
     if snapshot.bytes_done or snapshot.bytes_total:
         return snapshot.bytes_done, snapshot.bytes_total
     return snapshot.items_done, snapshot.items_total
 
 
-def amount_text(snapshot: Snapshot, *, with_percent: bool = True) -> str:
+def amount_text(snapshot: Snapshot, bytes_per_s: float, *, with_percent: bool = True) -> str:
     """``45 % 120.0 MB of 266.7 MB 80.1 MB/s 1,350 examples``, as far as it is known."""
-    seconds = max(time.monotonic() - snapshot.phase_started_s, 1e-3)
     parts = []
-    done, total = counters(snapshot)
+    done, total = _counters(snapshot)
     if total and with_percent:
         parts.append(f"{100 * done // total} %")
     if snapshot.bytes_done or snapshot.bytes_total:
         of = f" of {size_text(snapshot.bytes_total)}" if snapshot.bytes_total else ""
         parts.append(f"{size_text(snapshot.bytes_done)}{of}")
-        parts.append(f"{size_text(int(snapshot.bytes_done / seconds))}/s")
+        parts.append(f"{size_text(int(bytes_per_s))}/s")
     is_short = not with_percent and bool(parts)  # a bar has little room: bytes say enough
     if (snapshot.items_done or snapshot.items_total) and not is_short:
         of = f" of {snapshot.items_total:,}" if snapshot.items_total else ""

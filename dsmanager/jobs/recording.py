@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +17,12 @@ from typing import Any
 from dsmanager import files
 from dsmanager.jobs.job import PROGRESS, RESULT
 from dsmanager.jobs.request import now
-from dsmanager.progress import Snapshot
+from dsmanager.progress import Snapshot, Speed
 from dsmanager.text import plain, redact
 
 __all__ = ["Recorder", "flush", "replace_json"]
 
 _EVERY_S = 0.25
-_RATE_OVER_S = 5.0
 
 
 class Recorder:
@@ -35,7 +33,7 @@ class Recorder:
         self._started: str | None = None
         self._last: dict[str, Any] = {}
         self._written_s = -_EVERY_S
-        self._rate = _Rate()
+        self._speed = Speed()
 
     def queued(self, phase: str) -> None:
         """It waits for its turn."""
@@ -50,7 +48,7 @@ class Recorder:
 
         ``waiting`` says for whom it waits, shown while no phase has begun.
         """
-        bytes_per_s, eta_s = self._rate.of(snapshot)
+        bytes_per_s, eta_s = self._speed.of(snapshot)
         self._last = {
             "state": "running",
             "started": self._started,
@@ -113,33 +111,6 @@ def flush(path: Path) -> None:
         files.fsync_folder(path.parent)
 
 
-class _Rate:
-    """How fast it goes, over the last seconds; and how long it takes at that speed."""
-
-    def __init__(self) -> None:
-        self._phase = ("", 0.0)
-        self._points: deque[tuple[float, int, int]] = deque()
-
-    def of(self, snapshot: Snapshot) -> tuple[float, float | None]:
-        now_s = time.monotonic()
-        phase = (snapshot.phase, snapshot.phase_started_s)
-        if phase != self._phase:
-            self._phase = phase
-            self._points.clear()
-            self._points.append((snapshot.phase_started_s, 0, 0))
-        self._points.append((now_s, snapshot.bytes_done, snapshot.items_done))
-        while self._points[0][0] < now_s - _RATE_OVER_S and len(self._points) > 2:
-            self._points.popleft()
-        then_s, bytes_then, items_then = self._points[0]
-        seconds = max(now_s - then_s, 1e-3)
-        bytes_per_s = max(snapshot.bytes_done - bytes_then, 0) / seconds
-        items_per_s = max(snapshot.items_done - items_then, 0) / seconds
-        left_s = _left(snapshot.bytes_done, snapshot.bytes_total, bytes_per_s)
-        if not snapshot.bytes_total:
-            left_s = _left(snapshot.items_done, snapshot.items_total, items_per_s)
-        return bytes_per_s, left_s
-
-
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
@@ -148,7 +119,3 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_redacted(each) for each in value]
     return value
-
-
-def _left(done: int, total: int | None, per_s: float) -> float | None:
-    return max(total - done, 0) / per_s if total and per_s > 0 else None

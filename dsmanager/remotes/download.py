@@ -84,7 +84,7 @@ class Download:
                 try:
                     yield from self._ranges(crew)
                 except _RangesIgnoredError:  # of the first range: nothing was handed on yet
-                    self._progress.add_bytes(-sum(self._found))
+                    self._progress.add_found_bytes(-sum(self._found))
                     yield from self._whole(crew)
             except DsmanagerError:
                 raise
@@ -115,7 +115,7 @@ class Download:
         """Fills ``view`` with the bytes from ``start`` on, and writes down those that were not."""
         filled = self._file.read(view, start) if self._file is not None else 0
         self._found.append(filled)
-        self._progress.add_bytes(filled)
+        self._progress.add_found_bytes(filled)
 
         def attempt() -> None:
             nonlocal filled

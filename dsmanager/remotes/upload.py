@@ -300,7 +300,7 @@ class Upload:
         there: SentPart | None,
     ) -> SentPart:
         if there is not None and there.is_of(view):
-            self._progress.add_bytes(len(view))
+            self._progress.add_found_bytes(len(view))
             return there
 
         def request(**extra: Any) -> SentPart:

@@ -60,11 +60,12 @@ def test_a_broken_transfer_goes_on_where_it_broke(
     fetched = fetch(url, tmp_path, meter=Meter(progress))
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
-    assert not fetched.was_resumed  # by this process alone
+    assert fetched.found_bytes == 0  # by this process alone
     starts = [int(re.sub(r"\D", "", asked)) for asked in server.ranges]
     assert len(starts) > 1
     assert starts == sorted(set(starts))
     assert (progress.snapshot().bytes_done, progress.snapshot().bytes_total) == (len(CONTENT),) * 2
+    assert progress.snapshot().bytes_found == 0
 
 
 @pytest.mark.parametrize(
@@ -102,8 +103,10 @@ def test_what_is_kept_is_of_use_to_the_next_process(
     with pytest.raises(TemporaryError, match="503"):
         fetch(url, tmp_path, keep=True, meter=Meter(Progress()), patience_s=1.5)
     assert kept_path(url, tmp_path).exists()
-    fetched = fetch(serve(), tmp_path, keep=True, meter=Meter(Progress()))
-    assert fetched.was_resumed
+    progress = Progress()
+    fetched = fetch(serve(), tmp_path, keep=True, meter=Meter(progress))
+    assert fetched.found_bytes == MIB // 2
+    assert (progress.snapshot().bytes_done, progress.snapshot().bytes_found) == (MIB, MIB // 2)
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert server.ranges == [f"bytes={MIB // 2}-"]

@@ -142,6 +142,7 @@ def test_a_cancelled_download_goes_on(
     assert part.read_bytes() == content
     assert "resuming" in progress.take_notes()[0]
     assert progress.snapshot().bytes_done == len(content)
+    assert 0 < progress.snapshot().bytes_found < len(content)
 
 
 def test_a_download_of_a_changed_object_starts_again(

@@ -59,6 +59,7 @@ def test_a_cancelled_upload_goes_on(
     (note,) = progress.take_notes()
     assert "resuming" in note
     assert progress.snapshot().bytes_done == SIZE
+    assert 0 < progress.snapshot().bytes_found < SIZE
     assert_all_is_well(store, path, meant)
 
 

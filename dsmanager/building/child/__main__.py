@@ -64,7 +64,7 @@ class _Events:
         self.progress = Progress()
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._sent: list[Any] = []
+        self._sent: dict[str, Any] = {}
         self._closed = threading.Event()
 
     def start_sampling(self) -> None:
@@ -82,10 +82,15 @@ class _Events:
 
     def _send_progress(self) -> None:
         now = self.progress.snapshot()
-        counters = [now.phase, now.bytes_done, now.bytes_total, now.items_done, now.items_total]
+        counters = {
+            "phase": now.phase,
+            "byte_counts": [now.bytes_done, now.bytes_total, now.bytes_found],
+            "item_counts": [now.items_done, now.items_total],
+            "item_unit": now.item_unit,
+        }
         if counters != self._sent and now.phase:
             self._sent = counters
-            self._write({"progress": [*counters, now.item_unit]})
+            self._write({"progress": counters})
 
     def _write(self, event: dict[str, Any]) -> None:
         data = memoryview(json.dumps(event).encode() + b"\n")

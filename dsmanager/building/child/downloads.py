@@ -225,9 +225,9 @@ class Downloads(download_manager.DownloadManager):  # type: ignore[misc]  # TFDS
         there = allocated_bytes(kept_path(url, self._arriving_dir))
         require_free_bytes(self._arriving_dir, int(known.size) - there, redact(url))
         fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
-        if fetched.was_resumed and fetched.sha256 != known.checksum:
+        if fetched.found_bytes and fetched.sha256 != known.checksum:
             discard_part(fetched.path)
-            self._meter.add(-fetched.size_bytes, -fetched.size_bytes)
+            self._meter.add(-fetched.size_bytes, -fetched.size_bytes, -fetched.found_bytes)
             fetched = fetch(url, self._arriving_dir, keep=True, meter=self._meter)
         return fetched
 

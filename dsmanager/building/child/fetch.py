@@ -60,8 +60,8 @@ class Fetched:
     filename: str
     size_bytes: int
     sha256: str
-    was_resumed: bool
-    """Whether some of it is from an earlier process."""
+    found_bytes: int
+    """So much of it is from an earlier process."""
 
 
 class Meter:
@@ -70,15 +70,18 @@ class Meter:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._done = self._total = 0
+        self._done = self._total = self._found = 0
 
-    def add(self, done: int, total: int = 0) -> None:
+    def add(self, done: int, total: int = 0, found: int = 0) -> None:
+        """``found`` of those done are of an earlier process."""
         with self._lock:
             if self._progress.snapshot().phase != "download":
                 self._progress.start_phase("download")
             self._done += done
             self._total += total
-            self._progress.set_bytes(self._done, max(self._done, self._total) or None)
+            self._found += found
+            total = max(self._done, self._total)
+            self._progress.set_bytes(self._done, total or None, self._found)
 
 
 class _TransientError(Exception):
@@ -155,7 +158,7 @@ class _Arrival:
         self._digest = hashlib.sha256()
         self._file: PartialFile | None = None
         self._saver: threading.Thread | None = None
-        self._was_resumed = False
+        self._found_bytes = 0
 
     @property
     def rest(self) -> tuple[int, str] | None:
@@ -176,8 +179,7 @@ class _Arrival:
         assert self._file is not None
         buffer = memoryview(bytearray(1 << 20))
         while count := self._file.read(buffer, self.size_bytes):
-            self._count(buffer[:count])
-        self._was_resumed = self.size_bytes > 0
+            self._count(buffer[:count], found=count)
         self.last_byte.restart()  # the source was not asked yet
 
     def take(self, answer: _Answer) -> None:
@@ -215,21 +217,21 @@ class _Arrival:
             self._of.filename,
             self.size_bytes,
             self._digest.hexdigest(),
-            self._was_resumed,
+            self._found_bytes,
         )
 
     def give_up(self, keep: bool) -> None:
         """Nothing more comes; what is there is kept where somebody can go on with it."""
         self._close()
-        self._meter.add(-self.size_bytes, -self._of.size_bytes)
+        self._meter.add(-self.size_bytes, -self._of.size_bytes, -self._found_bytes)
         if not (keep and self.rest):
             with suppress(OSError):
                 discard_part(self._path)
 
     def _begin(self, answer: _Answer) -> None:
         self._close()
-        self._meter.add(-self.size_bytes, -self._of.size_bytes)
-        self.size_bytes, self._digest, self._was_resumed = 0, hashlib.sha256(), False
+        self._meter.add(-self.size_bytes, -self._of.size_bytes, -self._found_bytes)
+        self.size_bytes, self._digest, self._found_bytes = 0, hashlib.sha256(), 0
         with os_errors("store a download"):
             discard_part(self._path)
         known = replace(answer, blocks=(), start=0)
@@ -242,10 +244,11 @@ class _Arrival:
         self._of = of
         self._meter.add(0, of.size_bytes)
 
-    def _count(self, block: memoryview) -> None:
+    def _count(self, block: memoryview, found: int = 0) -> None:
         self._digest.update(block)
         self.size_bytes += len(block)
-        self._meter.add(len(block))
+        self._found_bytes += found
+        self._meter.add(len(block), found=found)
 
     def _close(self) -> None:
         if self._file is not None:

@@ -125,7 +125,7 @@ class Partitions:
         if spill is None or not spill.is_whole():
             return None
         self._progress.add_items(spill.count)
-        self._progress.add_bytes(spill.payload_bytes)
+        self._progress.add_found_bytes(spill.payload_bytes)
         return spill
 
     def _opened(self, part: _Part) -> Spill:

@@ -112,7 +112,7 @@ class Work:
             if is_wanted and any(_is_whole(path, made, cancel) for path in places):
                 kept[shard] = made
                 progress.add_items(made.images)
-                progress.add_bytes(made.source_bytes)
+                progress.add_found_bytes(made.source_bytes)
         return kept
 
     @contextmanager

@@ -228,7 +228,7 @@ class _Run:
         total = sum(sizes) if all(source.size_bytes for source in self._sources) else None
         self._progress.start_phase("convert", bytes_total=total, item_unit="records")
         for number, part in made.items():
-            self._progress.add_bytes(sizes[number])
+            self._progress.add_found_bytes(sizes[number])
             self._progress.add_items(part.records)
         tasks = [
             {
