@@ -159,7 +159,11 @@ def call(code: str, home: Path, data_dir: Path) -> float:
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TMPDIR": str(home.parent),  # TFDS leaves empty folders there
+        },
     )
     return float(done.stdout.rpartition("seconds")[2])
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class S3Server:
 def _own_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """No credentials, settings or state of whoever runs the tests reach them."""
+    """No credentials, settings or state of whoever runs the tests reach them, and nothing stays."""
     for key in list(os.environ):
         if key.startswith(_FOREIGN):
             monkeypatch.delenv(key)
@@ -116,6 +117,10 @@ def _own_environment(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("DSMANAGER_CONFIG", str(nowhere / "config.toml"))
+    temporary = tmp_path_factory.getbasetemp() / "temporary"  # TFDS leaves empty folders there
+    temporary.mkdir(exist_ok=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 @pytest.fixture(scope="session")

@@ -174,16 +174,23 @@ def test_closing_the_terminal_leaves_upload_and_build_running(machine, open_term
     slow = machine.root / "builders" / "slow"
     slow.mkdir(parents=True)
     (slow / "slow.py").write_text(SLOW_BUILDER.replace("GO", str(go)))
+
+    def both_run() -> bool:
+        states = {row["kind"]: row["state"] for row in machine.json("jobs")["data"]}
+        return states == {"build": "running", "upload": "running"}
+
     machine.run("--detach", "build", "--path", str(slow))
-    terminal = open_terminal(machine)
-    terminal.wait_for(lambda text: re.search(r"build +slow", text) is not None)
-    machine.run("--detach", "upload", "tiny", "--limit-rate", "500")  # for some 15 s
-    terminal.wait_for(lambda text: re.search(r"upload +tiny", text) is not None)
-    terminal.close()  # as a lost connection does
-    terminal.wait_end()
-    states = {row["kind"]: row["state"] for row in machine.json("jobs")["data"]}
-    assert states == {"build": "running", "upload": "running"}
-    go.touch()
+    try:
+        terminal = open_terminal(machine)
+        terminal.wait_for(lambda text: re.search(r"build +slow", text) is not None)
+        machine.run("--detach", "upload", "tiny", "--limit-rate", "500")  # for some 15 s
+        terminal.wait_for(lambda text: re.search(r"upload +tiny", text) is not None)
+        terminal.wait_for(lambda _: both_run())
+        terminal.close()  # as a lost connection does
+        terminal.wait_end()
+        assert both_run()
+    finally:
+        go.touch()
     for kind in ("upload", "build"):
         machine.run("attach", str(jobs_of(machine, kind)[0]["id"]))
     assert machine.row("slow:1.0.0")["built"]["splits"]["train"]["examples"] == 40
