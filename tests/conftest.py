@@ -104,11 +104,20 @@ class S3Server:
         }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TFDS leaves an empty folder for each builder in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """No credentials, settings or state of whoever runs the tests reach them, and nothing stays."""
+    """No credentials, settings or state of whoever runs the tests reach them."""
     for key in list(os.environ):
         if key.startswith(_FOREIGN):
             monkeypatch.delenv(key)
@@ -117,10 +126,6 @@ def _own_environment(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "aws-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("DSMANAGER_CONFIG", str(nowhere / "config.toml"))
-    temporary = tmp_path_factory.getbasetemp() / "temporary"  # TFDS leaves empty folders there
-    temporary.mkdir(exist_ok=True)
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 @pytest.fixture(scope="session")
