@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dsmanager.errors import CancelledError
 
-__all__ = ["CancelToken", "Progress", "Snapshot", "Speed", "Stopwatch"]
+__all__ = ["CancelToken", "Pace", "Progress", "Snapshot", "Speed", "Stopwatch"]
 
 _SPEED_OVER_S = 5.0
+
+Pace: TypeAlias = "tuple[float, float | None]"
+"""Bytes a second, and the seconds that are left where that can be told."""
 
 
 class Snapshot(NamedTuple):
@@ -131,11 +134,8 @@ class Speed:
         self._phase = ("", 0.0)
         self._points: deque[tuple[float, int, int]] = deque()
 
-    def of(self, snapshot: Snapshot) -> tuple[float, float | None]:
-        """Bytes a second, and the seconds that are left where that can be told.
-
-        To be asked with one snapshot after another. Bytes that were found are none that were done.
-        """
+    def of(self, snapshot: Snapshot) -> Pace:
+        """To be asked with one snapshot after another. Bytes that were found count for nothing."""
         now_s = time.monotonic()
         phase = (snapshot.phase, snapshot.phase_started_s)
         if phase != self._phase:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from dsmanager.cli.context import Context
 from dsmanager.cli.output import Output, size_text
-from dsmanager.progress import Snapshot, Speed
+from dsmanager.progress import Pace, Snapshot, Speed
 from dsmanager.text import plain
 
 __all__ = ["ProgressView", "amount_text", "bar_fields", "progress_view", "rich_progress"]
@@ -23,7 +23,8 @@ _SHOWN_AFTER_S = 0.3  # what ends sooner needs no bar, and does not pay for impo
 class ProgressView(Protocol):
     """Shows samples of one operation's counters."""
 
-    def show(self, snapshot: Snapshot) -> None: ...
+    def show(self, snapshot: Snapshot, pace: Pace | None = None) -> None:
+        """``pace`` is what a process that does the work elsewhere says of itself."""
 
     def note(self, text: str) -> None: ...
 
@@ -50,7 +51,7 @@ class _Notes:
     def __init__(self, output: Output) -> None:
         self._output = output
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, pace: Pace | None = None) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -67,9 +68,9 @@ class _Lines(_Notes):
         self._phase = ""
         self._speed = Speed()
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot, pace: Pace | None = None) -> None:
         now_s = time.monotonic()
-        bytes_per_s, _ = self._speed.of(snapshot)
+        bytes_per_s, _ = pace or self._speed.of(snapshot)
         if self._output.verbose and snapshot.phase != self._phase:
             self._phase = snapshot.phase
             self._output.say(f"{self._label}: {snapshot.phase}")
@@ -91,14 +92,14 @@ class _Bars:
         self._task: Any = None
         self._speed = Speed()
 
-    def show(self, snapshot: Snapshot) -> None:
-        speed = self._speed.of(snapshot)
+    def show(self, snapshot: Snapshot, pace: Pace | None = None) -> None:
+        pace = pace or self._speed.of(snapshot)
         if self._progress is None:
             if time.monotonic() - self._started_s < _SHOWN_AFTER_S:
                 return
             self._progress = rich_progress()
             self._progress.start()
-        fields = bar_fields(snapshot, *speed)
+        fields = bar_fields(snapshot, *pace)
         if snapshot.phase != self._phase:
             self._begin(snapshot.phase, fields)
         self._progress.update(self._task, **fields)

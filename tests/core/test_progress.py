@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from dsmanager.cli.job_lines import table_lines
 from dsmanager.cli.progress_view import amount_text, bar_fields
+from dsmanager.jobs.job import Job
 from dsmanager.progress import Progress, Snapshot, Speed
 
 
@@ -56,6 +59,34 @@ def test_only_the_last_seconds_count() -> None:
         speed.of(before)
     bytes_per_s, _ = speed.of(before)
     assert bytes_per_s < 1000  # as fast as that it was on the whole
+
+
+def test_a_job_that_stands_still_says_so(tmp_path: Path) -> None:
+    job = Job(
+        id=1,
+        kind="upload",
+        slot="transfer",
+        ref="digit",
+        state="running",
+        created=None,
+        started=None,
+        finished=None,
+        phase="upload",
+        label="digit:1.0.8",
+        bytes_done=5_000_000,
+        bytes_total=10_000_000,
+        items_done=0,
+        items_total=None,
+        item_unit="",
+        bytes_per_s=0.0,
+        eta_s=None,
+        exit_code=None,
+        error=None,
+        arguments=(),
+        folder=tmp_path,
+        pid=None,
+    )
+    assert "50 % 5.0 MB of 10.0 MB 0 Bytes/s" in table_lines([job])[-1]
 
 
 def test_a_phase_begins_with_nothing_found() -> None:

@@ -61,7 +61,7 @@ def _follow(context: Context, jobs: Jobs, job: Job, view: ProgressView, cancel: 
         if is_live:
             from dsmanager.cli.job_lines import snapshot_of
 
-            view.show(snapshot_of(job))
+            view.show(snapshot_of(job), (job.bytes_per_s, job.eta_s))
         cancel.wait(_TICK_S)
 
 
