@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from dsmanager.files import reserve, write_pieces
+from dsmanager.files import write_pieces
 from dsmanager.records.checksum import crc32c_at
 from dsmanager.records.splicing import Movable, Pipe, TargetError
 from dsmanager.records.tfrecord import FRAMING_BYTES, HEADER_BYTES, RecordFile, header, masked
@@ -18,22 +18,23 @@ _BUFFER_BYTES = 1 << 20
 
 
 class FramedFile(RecordFile):
-    """A new file of records, one after the other, through a buffer of a megabyte. To be closed.
+    """Writes records into a file, one after the other, by a buffer of a megabyte. To be closed.
 
     For each record ask for :meth:`room`, fill all of it, and call :meth:`frame`; or :meth:`move` it
-    past this process, where ``CAN_SPLICE``. ``size_bytes`` is what the file comes to; ``written``
-    is told how many more records and bytes are, and may raise to stop.
+    past this process, where ``CAN_SPLICE``. They begin at byte ``offset`` of the file, which is
+    there: several of these may write parts of one. ``written`` is told how many more records and
+    bytes are, and may raise to stop.
     """
 
-    def __init__(self, path: Path, *, size_bytes: int, written: Callable[[int, int], None]) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    def __init__(self, path: Path, *, offset: int, written: Callable[[int, int], None]) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
         self._written = written
         self._filled = self._length = self._count = 0
         self._pipe: Pipe | None = None
         self._is_moving = False
         """What is on its way is in the pipe, and not in the buffer."""
         self._use(bytearray(_BUFFER_BYTES))
-        reserve(self._descriptor, 0, size_bytes)
 
     def room(self, length: int) -> memoryview:
         """Where the payload of the next record goes, of ``length`` bytes."""

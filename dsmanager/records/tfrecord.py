@@ -59,8 +59,7 @@ def masked(crc: int) -> int:
 
 def header(length: int) -> bytes:
     """What stands in a file before a record of ``length`` bytes."""
-    size = length.to_bytes(8, "little")
-    return size + _CRC.pack(masked_crc32c(size))
+    return _HEADER.pack(length, masked(google_crc32c.extend(0, length.to_bytes(8, "little"))))
 
 
 def frame(*record: bytes) -> tuple[bytes, bytes]:

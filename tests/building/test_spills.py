@@ -37,8 +37,10 @@ def _opened(path: Path) -> Spill:
 def _write_shard(path: Path, spill: Spill) -> Path:
     table, made = path.with_name("table"), path.with_name("shard")
     places = Places([spill])
-    table.write_bytes(places.extents(0, places.count).tobytes())
-    task = [str(made), str(table), 0, places.count, True, places.paths]
+    rows = places.extents(0, places.count)
+    table.write_bytes(rows.tobytes())
+    shard.create(str(made), rows)
+    task = [str(made), 0, str(table), 0, places.count, True, places.paths]
     assert shard.write(None, task, Progress(), CancelToken()) is None
     return made
 

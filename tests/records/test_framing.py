@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _framed(
     path: Path, records: list[bytes], tell: Callable[[int, int], None] = lambda *_: None
 ) -> None:
-    path.unlink(missing_ok=True)
-    with FramedFile(path, size_bytes=0, written=tell) as file:
+    path.write_bytes(b"")
+    with FramedFile(path, offset=0, written=tell) as file:
         for record in records:
             room = file.room(len(record))
             assert len(room) == len(record)
@@ -65,7 +65,23 @@ def test_whoever_is_told_may_stop_it(tmp_path: Path) -> None:
 
 
 def test_it_tells_the_crc_of_each_record(tmp_path: Path) -> None:
-    with FramedFile(tmp_path / "file", size_bytes=0, written=lambda *_: None) as file:
+    (tmp_path / "file").touch()
+    with FramedFile(tmp_path / "file", offset=0, written=lambda *_: None) as file:
         for record in (b"abc", b""):
             file.room(len(record))[:] = record
             assert file.frame() == masked_crc32c(record)
+
+
+def test_parts_of_a_file_are_written_in_any_order(tmp_path: Path) -> None:
+    records = [os.urandom(length) for length in (5, 0, 2 * MEGABYTE, 700)]
+    _framed(tmp_path / "whole", records)
+    whole = (tmp_path / "whole").read_bytes()
+    start = 16 + 5 + 16 + 0
+    path = tmp_path / "in parts"
+    path.touch()
+    for offset, part in ((start, records[2:]), (0, records[:2])):
+        with FramedFile(path, offset=offset, written=lambda *_: None) as file:
+            for record in part:
+                file.room(len(record))[:] = record
+                file.frame()
+    assert path.read_bytes() == whole

@@ -85,7 +85,8 @@ def test_records_that_are_moved_stand_between_others(
     expected = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "shard"
-        with FramedFile(path, size_bytes=0, written=written) as shard:
+        path.touch()
+        with FramedFile(path, offset=0, written=written) as shard:
             for number, (is_moved, pieces) in enumerate(records):
                 record = b"".join(_content(length) for _, length in pieces)
                 expected.append(record)
@@ -162,21 +163,21 @@ def test_a_full_disk_is_an_error(
     if not can_splice:
         monkeypatch.setattr("os.O_WRONLY", os.O_WRONLY | os.O_APPEND)
     source = Source(tmp_path / "source", bytes(length))
-    monkeypatch.setattr("os.O_EXCL", 0)
     with (
         pytest.raises(OSError, match=os.strerror(errno.ENOSPC)),
-        FramedFile(Path("/dev/full"), size_bytes=0, written=lambda *_: None) as shard,
+        FramedFile(Path("/dev/full"), offset=0, written=lambda *_: None) as shard,
     ):
         shard.move([b"before", source], length + 6, 0)
 
 
 def test_what_is_given_up_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "shard"
+    path.touch()
     short = Source(tmp_path / "source", bytes(100))
     os.truncate(short.path, 99)
     with (
         pytest.raises(EOFError),
-        FramedFile(path, size_bytes=0, written=lambda *_: None) as shard,
+        FramedFile(path, offset=0, written=lambda *_: None) as shard,
     ):
         shard.move([b"before", short], 106, 0)
     assert path.read_bytes() == b""

@@ -7,10 +7,12 @@ writer for them. Memory does not grow with the data.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ __all__ = ["ShardWriters"]
 _MOST_PROCESSES = 4  # more than that wait for memory, or for the disk
 _THREADS = 2
 _MOST_SPILLS_AT_ONCE = 200  # each thread has all of them open
+_PARTS_A_WRITER = 16
 
 
 class ShardWriters:
@@ -63,17 +66,19 @@ class ShardWriters:
         self.has_unproven = False
         """Whether a shard of it may hold what is not what its builder has read."""
         self._crew: Crew | None = None
-        self._threads = min(workers, _THREADS)
+        self._writers = min(workers, _THREADS)
         if workers > 1 and can_fork():
             with suppress(OSError):  # no room for another process: threads will do
+                processes = min(workers, _MOST_PROCESSES)
                 self._crew = Crew(
                     shard.CALL,
                     None,
-                    workers=min(workers, _MOST_PROCESSES),
+                    workers=processes,
                     fork=True,
                     progress=progress,
                     cancel=self._cancel,
                 )
+                self._writers = processes
 
     def __enter__(self) -> ShardWriters:
         return self
@@ -140,15 +145,25 @@ class ShardWriters:
         is_proven_later: bool,
     ) -> None:
         table = temporary_path(folder / "extents")
+        tasks_by_shard = []
         try:
             with open(table, "xb") as file:
-                for each in bounds:
+                for path, each in zip(paths, bounds, strict=True):
                     rows = places.extents(*each)
                     self.has_unproven |= is_proven_later and shard.has_movable(rows)
                     file.write(rows.tobytes())
+                    shard.create(path, rows)
+                    tasks_by_shard.append(
+                        [
+                            [path, start, os.fspath(table), each[0] + first, count]
+                            for start, first, count in shard.parts(rows, self._parts_a_shard(paths))
+                        ]
+                    )
+            # what is written at the same time is of different shards
             tasks = [
-                [path, os.fspath(table), start, stop - start, is_proven_later, places.paths]
-                for path, (start, stop) in zip(paths, bounds, strict=True)
+                [*task, is_proven_later, places.paths]
+                for task in chain(*zip_longest(*tasks_by_shard))
+                if task is not None
             ]
             places.release()  # whoever writes a shard opens them, and there may be many
             if self._crew is not None:
@@ -157,6 +172,10 @@ class ShardWriters:
                 self._run_in_threads(tasks)
         finally:
             table.unlink(missing_ok=True)
+
+    def _parts_a_shard(self, paths: Sequence[str]) -> int:
+        """So many that none has long nothing to do while another one writes the last of them."""
+        return 1 if self._writers == 1 else math.ceil(self._writers * _PARTS_A_WRITER / len(paths))
 
     def _run_in_processes(self, crew: Crew, tasks: Sequence[Any]) -> None:
         try:
@@ -171,7 +190,7 @@ class ShardWriters:
         def write(task: Any) -> str | None:
             return shard.write(None, task, self._progress, self._cancel)
 
-        most = self._threads if len(tasks[0][-1]) <= _MOST_SPILLS_AT_ONCE else 1
+        most = min(self._writers, _THREADS) if len(tasks[0][-1]) <= _MOST_SPILLS_AT_ONCE else 1
         with ThreadPoolExecutor(most, thread_name_prefix="shards") as pool:
             for changed in pool.map(write, tasks):
                 _require_unchanged(changed)

@@ -51,6 +51,7 @@ class Deferral:
         self._named, self._read, self._parts = _Trial(), _Trial(), _Trial()
         self._misses = 0
         self._has_deferred = False
+        self._is_quick = cache(self._look_whether_quick)
         self.opened: deque[Opened] = deque(maxlen=_REMEMBERED_FILES)
         """What has been opened for an example."""
         self._listened_before = listen(self.opened)
@@ -61,13 +62,17 @@ class Deferral:
         A value that no image is made from stays what it is.
         """
         kind = type(value)
-        if kind is FilePart and (part := self.of_part(value)) is not None:
-            return part
+        file = None
+        if kind is FilePart and (file := self.of_part(value)) is not None:
+            return file
         if kind in _READABLE:
             value = value.read()
-        elif kind is not bytes:
-            return self.of_path(value) or value if isinstance(value, (str, os.PathLike)) else value
-        return self.of_content(value) or value
+            file = self.of_content(value)
+        elif kind is bytes:
+            file = self.of_content(value)
+        elif isinstance(value, (str, os.PathLike)):
+            file = self.of_path(value)
+        return value if file is None else file
 
     def end_example(self) -> bool:
         """What is opened from now on is for the next example. Whether in this one is a file."""
@@ -88,7 +93,10 @@ class Deferral:
         if type(name) is not str or not self._qualifies(status):
             return None
         found = FileBytes(_absolute(name), state_of(status))
-        return self._admitted(found, self._named.admits(found))
+        if not self._named.is_over and not self._named.admits(found):
+            return None
+        self._has_deferred = True
+        return found
 
     def of_part(self, part: FilePart) -> FileBytes | None:
         """What stands for a part of a file that the builder has opened and not read.
@@ -112,28 +120,28 @@ class Deferral:
         That it holds just this the CRC of its content will say when it is read; the first ones are
         compared at once.
         """
-        size_bytes = len(content)
-        if not self.opened or size_bytes < WORTH_DEFERRING_BYTES:
+        if not self.opened or len(content) < WORTH_DEFERRING_BYTES:
             return None
-        found = self._opened_of(size_bytes)
-        if found is None:
+        file = self._opened_of(len(content))
+        if file is None:
             self._miss()
             return None
-        name, part, status = found
-        trial = self._read if part is None else self._parts
+        trial = self._read if file.part is None else self._parts
         if trial.is_failed:
             return None
-        crc = google_crc32c.extend(0, content)
-        file = FileBytes(_absolute(name), state_of(status), crc, part)
-        return self._admitted(file, trial.admits(file, content))
+        file.crc = google_crc32c.extend(0, content)
+        if not trial.is_over and not trial.admits(file, content):
+            return None
+        self._has_deferred = True
+        return file
 
-    def _opened_of(
-        self, size_bytes: int
-    ) -> tuple[str, tuple[int, int] | None, os.stat_result] | None:
+    def _opened_of(self, size_bytes: int) -> FileBytes | None:
         """The only file or part of that length that was opened for the example, if it qualifies."""
         found = None
-        for opened in set(self.opened):  # a copy: other threads may open files meanwhile
-            name, part = (opened, None) if isinstance(opened, str) else (opened[0], opened[1:])
+        opened = self.opened
+        # a copy: other threads may open files meanwhile
+        for each in (opened[0],) if len(opened) == 1 else set(opened):
+            name, part = (each, None) if isinstance(each, str) else (each[0], each[1:])
             if part is not None and part[1] != size_bytes:
                 continue
             try:
@@ -144,8 +152,11 @@ class Deferral:
                 if found is not None:
                     return None
                 found = name, part, status
-        if found is not None and self._qualifies(found[2]) and self._is_quick(found[2].st_dev):
-            return found
+        if found is None:
+            return None
+        name, part, status = found
+        if self._qualifies(status) and self._is_quick(status.st_dev):
+            return FileBytes(_absolute(name), state_of(status), None, part)
         return None
 
     def close(self) -> None:
@@ -153,19 +164,13 @@ class Deferral:
         self.opened.clear()
         listen(self._listened_before)
 
-    def _admitted(self, file: FileBytes, is_admitted: bool) -> FileBytes | None:
-        if not is_admitted:
-            return None
-        self._has_deferred = True
-        return file
-
     def _miss(self) -> None:
         """A builder that reads other things is not watched for long."""
         self._misses += 1
         if self._misses == _TRIAL_FILES and not self._read.files and not self._parts.files:
             self.close()
 
-    def _is_quick(self, device: int) -> bool:
+    def _look_whether_quick(self, device: int) -> bool:
         """Whether its files are read again, in any order, as fast as what is written beside them.
 
         That would be on the disk of the dataset.

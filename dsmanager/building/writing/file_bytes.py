@@ -10,8 +10,8 @@ import errno
 import marshal
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, cast
 
 import google_crc32c
 
@@ -99,23 +99,25 @@ class FileBytes:
 
         Raises ChangedFileError, and OSError when memory, descriptors or the disk fail.
         """
-        self._use(partial(_fill, target))
+        self._use(lambda descriptor, _: _fill(target, descriptor))
 
     def move_into(self, pipe: Pipe) -> None:
         """The same for a pipe. What changes before it has left the pipe is not always noticed."""
-        self._use(lambda descriptor: pipe.move(descriptor, len(self)))
+        self._use(pipe.move)
 
-    def _use(self, use: Callable[[int], None]) -> None:
-        """Has the open file used, from where the bytes begin.
+    def _use(self, use: Callable[[int, int], None]) -> None:
+        """Has the open file used, from where the bytes begin, and told how many they are.
 
         EOFError says that it is shorter than it was.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                if self.part is not None:
+                if self.part is None:
+                    use(descriptor, self.state[0])
+                else:
                     os.lseek(descriptor, self.part[0], os.SEEK_SET)
-                use(descriptor)
+                    use(descriptor, self.part[1])
                 status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
@@ -156,9 +158,11 @@ def unpacked(content: bytes) -> list[Piece]:
     ]
 
 
-def state_of(status: os.stat_result) -> tuple[int, int, int]:
-    """How a file stands: without the inode, whose number some file systems make up each time."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+state_of = cast(
+    Callable[[os.stat_result], tuple[int, int, int]],
+    attrgetter("st_size", "st_mtime_ns", "st_ctime_ns"),
+)
+"""How a file stands: without the inode, whose number some file systems make up each time."""
 
 
 Piece = bytes | FileBytes
