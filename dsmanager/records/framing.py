@@ -67,16 +67,17 @@ class FramedFile(RecordFile):
             self._is_moving = True
         if self._pipe is None:
             self._pipe = Pipe(self._descriptor)
-        self._pipe.write(header(length))
+        pipe = self._pipe
+        pipe.write(header(length))
         try:
             for piece in pieces:
                 if isinstance(piece, bytes):
-                    self._pipe.write(piece)
+                    pipe.write(piece)
                 else:
-                    piece.move_into(self._pipe)
+                    piece.use(pipe.move)
         except TargetError as error:
             raise error.reason from None
-        self._pipe.write(crc.to_bytes(4, "little"))
+        pipe.write(crc.to_bytes(4, "little"))
         self._filled += length + FRAMING_BYTES
         self._count += 1
         if self._filled >= _BUFFER_BYTES:

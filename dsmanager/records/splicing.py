@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
@@ -33,11 +34,12 @@ class TargetError(Exception):
 
 
 class Movable(Protocol):
-    """Content of a known length that is moved, and not read."""
+    """Content of a known length in a file, that is moved and not read."""
 
     def __len__(self) -> int: ...
 
-    def move_into(self, pipe: Pipe) -> None: ...
+    def use(self, take: Callable[[int, int], None]) -> None:
+        """Has ``take`` the descriptor of the file, at the content, and how many bytes it has."""
 
 
 class Pipe:
@@ -57,17 +59,16 @@ class Pipe:
             _set_size(self._in, _PIPE_BYTES)
         self._small: list[bytes] = []
         self._waiting_bytes = 0
-
-    def write(self, content: bytes) -> None:
-        """Little, best: it is copied."""
-        self._small.append(content)
+        self.write: Callable[[bytes], None] = self._small.append
+        """Takes a few bytes: they are copied."""
 
     def move(self, source: int, size_bytes: int) -> None:
         """So much of the open file ``source``, from its position on.
 
         Raises EOFError when it is shorter, OSError when it cannot be read, and TargetError.
         """
-        self._put_small()
+        if self._small:
+            self._put_small()
         while size_bytes:
             try:
                 moved = _splice(source, self._in, size_bytes, flags=_WITHOUT_WAITING)
@@ -92,7 +93,7 @@ class Pipe:
         os.close(self._out)
 
     def _put_small(self) -> None:
-        rest = memoryview(b"".join(self._small))
+        rest = b"".join(self._small)
         self._small.clear()
         while rest:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,9 +30,9 @@ class Source:
     def __len__(self) -> int:
         return self._length
 
-    def move_into(self, pipe: Pipe) -> None:
+    def use(self, take: Callable[[int, int], None]) -> None:
         with open(self.path, "rb", buffering=0) as file:
-            pipe.move(file.fileno(), self._length)
+            take(file.fileno(), self._length)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def test_all_arrives_in_order(pieces: list[tuple[bool, int]], flags: int) -> Non
         with _pipe(folder / "target", flags) as pipe:
             for number, (is_moved, length) in enumerate(pieces):
                 if is_moved:
-                    Source(folder / str(number), _content(length)).move_into(pipe)
+                    Source(folder / str(number), _content(length)).use(pipe.move)
                 else:
                     pipe.write(_content(length))
             pipe.drain()
@@ -117,8 +117,8 @@ def test_where_it_is_forbidden_all_is_copied(
     contents = [_content(length) for length in (5, 3_000_000, 70_000, 6)]
     with _pipe(tmp_path / "target") as pipe:
         pipe.write(contents[0])
-        Source(tmp_path / "1", contents[1]).move_into(pipe)
-        Source(tmp_path / "2", contents[2]).move_into(pipe)
+        Source(tmp_path / "1", contents[1]).use(pipe.move)
+        Source(tmp_path / "2", contents[2]).use(pipe.move)
         pipe.write(contents[3])
         pipe.drain()
     assert (tmp_path / "target").read_bytes() == b"".join(contents)
@@ -141,14 +141,14 @@ def test_a_source_that_is_too_short_is_an_error(tmp_path: Path) -> None:
     source = Source(tmp_path / "source", bytes(10_000))
     os.truncate(source.path, 9_999)
     with _pipe(tmp_path / "target") as pipe, pytest.raises(EOFError):
-        source.move_into(pipe)
+        source.use(pipe.move)
 
 
 def test_a_source_that_becomes_shorter_on_the_way_arrives_in_its_length(tmp_path: Path) -> None:
     """What it held, or zeros: whoever has its CRC will know."""
     source = Source(tmp_path / "source", _content(10_000))
     with _pipe(tmp_path / "target") as pipe:
-        source.move_into(pipe)
+        source.use(pipe.move)
         os.truncate(source.path, 0)
         pipe.drain()
     assert (tmp_path / "target").stat().st_size == 10_000

@@ -16,7 +16,6 @@ from typing import Any, cast
 import google_crc32c
 
 from dsmanager.errors import VerificationError
-from dsmanager.records.splicing import Pipe
 
 __all__ = [
     "WORTH_DEFERRING_BYTES",
@@ -99,25 +98,22 @@ class FileBytes:
 
         Raises ChangedFileError, and OSError when memory, descriptors or the disk fail.
         """
-        self._use(lambda descriptor, _: _fill(target, descriptor))
+        self.use(lambda descriptor, _: _fill(target, descriptor))
 
-    def move_into(self, pipe: Pipe) -> None:
-        """The same for a pipe. What changes before it has left the pipe is not always noticed."""
-        self._use(pipe.move)
+    def use(self, take: Callable[[int, int], None]) -> None:
+        """Has ``take`` the descriptor of the file, where the bytes begin, and how many they are.
 
-    def _use(self, use: Callable[[int, int], None]) -> None:
-        """Has the open file used, from where the bytes begin, and told how many they are.
-
-        EOFError says that it is shorter than it was.
+        EOFError of it says that the file is shorter than it was. Raises what :meth:`read_into`
+        raises; what changes in the file after ``take`` has ended is not noticed.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if self.part is None:
-                    use(descriptor, self.state[0])
+                    take(descriptor, self.state[0])
                 else:
                     os.lseek(descriptor, self.part[0], os.SEEK_SET)
-                    use(descriptor, self.part[1])
+                    take(descriptor, self.part[1])
                 status = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
