@@ -34,9 +34,7 @@ class TargetError(Exception):
 
 
 class Movable(Protocol):
-    """Content of a known length in a file, that is moved and not read."""
-
-    def __len__(self) -> int: ...
+    """Content of a file, that is moved and not read."""
 
     def use(self, take: Callable[[int, int], None]) -> None:
         """Has ``take`` the descriptor of the file, at the content, and how many bytes it has."""

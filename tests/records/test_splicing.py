@@ -27,9 +27,6 @@ class Source:
         path.write_bytes(content)
         self.path, self._length = path, len(content)
 
-    def __len__(self) -> int:
-        return self._length
-
     def use(self, take: Callable[[int, int], None]) -> None:
         with open(self.path, "rb", buffering=0) as file:
             take(file.fileno(), self._length)

@@ -145,6 +145,7 @@ class ShardWriters:
         is_proven_later: bool,
     ) -> None:
         table = temporary_path(folder / "extents")
+        most_parts = self._parts_a_shard(len(paths))
         tasks_by_shard = []
         try:
             with open(table, "xb") as file:
@@ -156,7 +157,7 @@ class ShardWriters:
                     tasks_by_shard.append(
                         [
                             [path, start, os.fspath(table), each[0] + first, count]
-                            for start, first, count in shard.parts(rows, self._parts_a_shard(paths))
+                            for start, first, count in shard.parts(rows, most_parts)
                         ]
                     )
             # what is written at the same time is of different shards
@@ -173,9 +174,9 @@ class ShardWriters:
         finally:
             table.unlink(missing_ok=True)
 
-    def _parts_a_shard(self, paths: Sequence[str]) -> int:
-        """So many that none has long nothing to do while another one writes the last of them."""
-        return 1 if self._writers == 1 else math.ceil(self._writers * _PARTS_A_WRITER / len(paths))
+    def _parts_a_shard(self, shards: int) -> int:
+        """So many that no writer has long nothing to do while another one writes the last."""
+        return 1 if self._writers == 1 else math.ceil(self._writers * _PARTS_A_WRITER / shards)
 
     def _run_in_processes(self, crew: Crew, tasks: Sequence[Any]) -> None:
         try:
