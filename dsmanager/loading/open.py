@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsmanager.built import DATASET_INFO, FEATURES, BuiltDataset
 from dsmanager.errors import DsmanagerError, NotFoundError, VerificationError
-from dsmanager.loading import without_tensorflow
+from dsmanager.loading import confined_imports, without_tensorflow
 from dsmanager.loading.safety import check_dataset_info, check_features, check_folder
 from dsmanager.refs import Ref
 from dsmanager.text import plain
@@ -53,6 +53,7 @@ def checked(version_dir: Path) -> BuiltDataset:
 
 def open_builder(built: BuiltDataset) -> Any:
     """TFDS's read-only builder of a folder that :func:`checked` has returned."""
+    confined_imports.install()
     import tensorflow_datasets as tfds
 
     without_tensorflow.install()
