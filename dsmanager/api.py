@@ -55,8 +55,10 @@ def from_directory(
 ) -> Any:
     """Returns ``(info, ds)`` of one version folder, such as ``…/digit/1.0.8``."""
     from dsmanager.loading import load_directory
+    from dsmanager.settings import Settings
 
-    return load_directory(Path(version_dir), split=split, framework=framework)
+    state_dir = Settings.load().state_dir
+    return load_directory(Path(version_dir), split=split, framework=framework, state_dir=state_dir)
 
 
 def build(ref: str, **options: Any) -> list[BuildResult]:

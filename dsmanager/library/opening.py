@@ -50,7 +50,8 @@ def load(
     from dsmanager.loading import load_directory
 
     built = ensure(library, request, fetch=fetch, progress=progress, cancel=cancel)
-    return load_directory(built.path, split=split, framework=framework)
+    state_dir = library.settings.state_dir
+    return load_directory(built.path, split=split, framework=framework, state_dir=state_dir)
 
 
 def ensure(

@@ -14,13 +14,18 @@ FRAMEWORKS = ("tf", "numpy")
 
 
 def load_directory(
-    version_dir: Path, *, split: str | None = None, framework: str = "tf"
+    version_dir: Path,
+    *,
+    split: str | None = None,
+    framework: str = "tf",
+    state_dir: Path | None = None,
 ) -> tuple[Any, Any]:
     """Opens ``<data_dir>/<name>[/<config>]/<version>`` as ``(info, ds)``.
 
     ``info`` is TFDS's DatasetInfo. ``ds`` is one dataset for a split string, a dict of them by
     split name without one: ``tf.data.Dataset`` for the framework "tf", ``NumpySplit`` for "numpy".
-    The folder is checked first: complete, and nothing in it that would run code.
+    The folder is checked first: complete, and nothing in it that would run code. ``state_dir``
+    keeps the indexes of shards; without it they are in memory.
 
     Raises UsageError for an unknown framework or a split string that cannot be read, NotFoundError
     for a folder without a dataset or an unknown split, VerificationError for damaged or unsafe
@@ -37,17 +42,16 @@ def load_directory(
 
         require_tensorflow()
     builder = open_builder(built)
+
+    def opened(name: str) -> Any:
+        if framework == "tf":
+            from dsmanager.loading.tensorflow import tensorflow_split
+
+            return tensorflow_split(builder, name)
+        from dsmanager.loading.numpy import numpy_split
+
+        return numpy_split(builder.info, name, dataset=str(built.ref), state_dir=state_dir)
+
     if split is not None:
-        return builder.info, _open_split(builder, split, framework)
-    splits = {name: _open_split(builder, name, framework) for name in builder.info.splits}
-    return builder.info, splits
-
-
-def _open_split(builder: Any, split: str, framework: str) -> Any:
-    if framework == "tf":
-        from dsmanager.loading.tensorflow import tensorflow_split
-
-        return tensorflow_split(builder, split)
-    from dsmanager.loading.numpy import numpy_split
-
-    return numpy_split(builder.info, split)
+        return builder.info, opened(split)
+    return builder.info, {name: opened(name) for name in builder.info.splits}

@@ -1,21 +1,22 @@
-"""Splits as NumPy values, without TensorFlow: iterated, indexed, sliced, pickled.
+"""Splits as NumPy values, without TensorFlow: iterated, indexed, sliced, read in batches, pickled.
 
-Owns which records a split string means, and their order: as they were written, shard after shard.
-Memory holds one record at a time, and for random access 8 bytes a record.
+Owns which records a split means, and their order: as they were written, shard after shard, unless
+they were selected by index. Memory holds one record at a time.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
 
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
 from dsmanager.loading.decoding import Decoder, make_decoder
-from dsmanager.loading.shards import Shard, open_shard
+from dsmanager.loading.shards import open_shard
+from dsmanager.loading.split_records import Part, PositionError, SplitRecords
 from dsmanager.text import plain
 
 if TYPE_CHECKING:
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NumpySplit", "numpy_split", "require_split"]
 
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The records ``start`` up to ``stop`` of one shard."""
-
-    shard: Shard
-    start: int
-    stop: int
+_Positions: TypeAlias = "range | np.ndarray[Any, np.dtype[np.int64]]"
 
 
 class NumpySplit(Sequence[Any]):
@@ -39,15 +33,25 @@ class NumpySplit(Sequence[Any]):
     Re-iterable; takes integers (negative ones too) and slices, which are splits again and cost
     nothing. Values are as ``tfds.as_numpy(builder.as_dataset(split))`` gives them. Safe in several
     threads and across forks; pickles as paths and decoders, without data and without TFDS.
-    Reading raises VerificationError at the first damaged record.
+    Reading raises VerificationError, which names split, shard and record, at a damaged record.
     """
 
-    def __init__(self, name: str, parts: Sequence[_Part], decoder: Decoder, at: range) -> None:
-        self.name = name
-        self._parts = tuple(parts)
-        self._ends = tuple(accumulate(part.stop - part.start for part in parts))
+    def __init__(
+        self, dataset: str, split: str, records: SplitRecords, decoder: Decoder, at: _Positions
+    ) -> None:
+        self.dataset = dataset
+        self.split = split
+        self._records = records
         self._decoder = decoder
         self._at = at
+
+    @property
+    def name(self) -> str:
+        """The split string; a selection of its examples adds a digest of their positions."""
+        if isinstance(self._at, range) and self._at == range(len(self._records)):
+            return self.split
+        positions = str(self._at).encode() if isinstance(self._at, range) else self._at.tobytes()
+        return f"{self.split}#{hashlib.blake2b(positions, digest_size=4).hexdigest()}"
 
     def __len__(self) -> int:
         return len(self._at)
@@ -60,55 +64,75 @@ class NumpySplit(Sequence[Any]):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return NumpySplit(self.name, self._parts, self._decoder, self._at[index])
-        return self._decoded(self._record(self._at[index]))
+            at = self._at[index]
+            return NumpySplit(self.dataset, self.split, self._records, self._decoder, at)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"example {index:,} of {len(self):,}")
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Several examples at once, in the order asked for, read in the order of the files."""
+        raw = self.read(indices)
+        return [self.decode(each, index) for each, index in zip(raw, indices, strict=True)]
+
+    def read(self, indices: Sequence[int]) -> list[Any]:
+        """The stored bytes of these examples, checked. Raises VerificationError."""
+        positions = [int(self._at[index]) for index in indices]
+        try:
+            return self._records.read(positions)
+        except PositionError as error:
+            raise self._error(error.reason, indices[positions.index(error.position)]) from error
+
+    def decode(self, raw: Any, index: int) -> Any:
+        """One example of its stored bytes. Raises VerificationError."""
+        try:
+            return self._decoder(raw)
+        except VerificationError as error:
+            raise self._error(error, index) from error
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self._decoded, self._records())
+        return map(self.decode, self._each(), range(len(self)))
 
     def __repr__(self) -> str:
-        return f"NumpySplit({self.name!r}, {len(self):,} examples)"
+        return f"NumpySplit({self.dataset!r}, {self.name!r}, {len(self):,} examples)"
 
-    def _records(self) -> Iterator[bytes]:
-        if self._at.step != 1:
-            yield from map(self._record, self._at)
-            return
-        begin = 0
-        for part, end in zip(self._parts, self._ends, strict=True):
-            first, last = max(self._at.start, begin), min(self._at.stop, end)
-            if first < last:
-                offset = part.start - begin
-                yield from part.shard.records(first + offset, last + offset)
-            begin = end
+    def _each(self) -> Iterator[Any]:
+        at = self._at
+        if isinstance(at, range) and at.step == 1:
+            try:
+                yield from self._records.between(at.start, at.stop)
+            except PositionError as error:
+                raise self._error(error.reason, error.position - at.start) from error
+        else:
+            for index in range(len(at)):
+                yield self.read([index])[0]
 
-    def _record(self, position: int) -> bytes:
-        number = bisect_right(self._ends, position)
-        part = self._parts[number]
-        return part.shard.record(position - self._ends[number] + part.stop)
-
-    def _decoded(self, record: bytes) -> Any:
-        try:
-            return self._decoder(record)
-        except VerificationError as error:
-            raise VerificationError(
-                f"{self.name}: {error.message}", hint=error.hint or "check it: dsmanager verify"
-            ) from error
+    def _error(self, reason: VerificationError, index: int) -> VerificationError:
+        place = self._records.place(int(self._at[index]))
+        where = f"{self.dataset}, split '{self.split}', example {int(index):,} ({place})"
+        return VerificationError(
+            f"{where}: {reason.message}", hint=f"check it: dsmanager verify {self.dataset}"
+        )
 
 
-def numpy_split(info: tfds.core.DatasetInfo, split: str) -> NumpySplit:
+def numpy_split(
+    info: tfds.core.DatasetInfo, split: str, *, dataset: str, state_dir: Path | None = None
+) -> NumpySplit:
     """One split, or part of one: ``train``, ``train[:10%]``, ``train[5:20]+test``, ``all``.
 
-    Raises NotFoundError for an unknown split, UsageError for a string that TFDS cannot read and
-    for one that selects nothing, DsmanagerError for features that need TensorFlow.
+    ``dataset`` is its full ref; ``state_dir`` keeps the indexes of its shards. Raises NotFoundError
+    for an unknown split, UsageError for a string that TFDS cannot read and for one that selects
+    nothing, DsmanagerError for features that need TensorFlow.
     """
     file_format = info.file_format.value if info.file_format else "tfrecord"
     parts = []
     for instruction in require_split(info, split):
         path = Path(instruction.filename)
-        shard = open_shard(path, file_format, instruction.examples_in_shard)
-        parts.append(_Part(shard, instruction.skip, instruction.skip + instruction.take))
-    count = sum(part.stop - part.start for part in parts)
-    return NumpySplit(split, parts, make_decoder(info.features), range(count))
+        shard = open_shard(path, file_format, instruction.examples_in_shard, state_dir)
+        parts.append(Part(shard, instruction.skip, instruction.skip + instruction.take))
+    records = SplitRecords(parts)
+    decoder = make_decoder(info.features)
+    return NumpySplit(dataset, split, records, decoder, range(len(records)))
 
 
 def require_split(info: tfds.core.DatasetInfo, split: str) -> list[Any]:

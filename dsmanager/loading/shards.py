@@ -1,47 +1,64 @@
-"""Shard files read front to back or at any record, in both formats that dsmanager loads.
+"""Shard files read front to back or at any records, in both formats that dsmanager loads.
 
-Owns where records lie in a shard. A shard object is cheap, opens its file anew for every use or
-for every process, and can be pickled, used in several threads, and inherited by a fork.
+Owns the form of a shard, and ArrayRecord. A shard object is cheap, opens its file anew for every
+process, notices when the file is replaced, and can be pickled, used in several threads, and
+inherited by a fork.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from array import array
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dsmanager.errors import DsmanagerError, VerificationError, os_errors
-from dsmanager.records.tfrecord import FRAMING_BYTES, masked_crc32c, read_records
+from dsmanager.records.offsets import Fingerprint, fingerprint
 
-__all__ = ["ArrayRecordShard", "Shard", "TFRecordShard", "open_shard"]
+__all__ = ["ArrayRecordShard", "RecordError", "Shard", "damaged", "missing", "open_shard"]
 
-_LENGTH = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
 _BATCH_RECORDS = 16
 
 
+class RecordError(VerificationError):
+    """One record is damaged; those around it may be whole. ``record`` is its index in the shard."""
+
+    def __init__(self, path: Path, record: int, problem: str) -> None:
+        super().__init__(f"{path} is damaged: record {record:,}: {problem}", hint=_HINT)
+        self.path, self.record, self.problem = path, record, problem
+
+    def __reduce__(self) -> Any:
+        return RecordError, (self.path, self.record, self.problem)
+
+
 class Shard(Protocol):
-    """One file of records."""
+    """One file of records. Every record is checked by its CRC or its chunk's hash.
+
+    All raise RecordError for a damaged record, and another VerificationError for a file that is
+    missing, cut off, or does not hold as many records as was recorded.
+    """
 
     path: Path
 
     def records(self, start: int, stop: int) -> Iterator[bytes]:
-        """Records ``start`` up to ``stop`` in order. Raises VerificationError for a damaged file
-        and for one that does not hold as many records as was recorded.
-        """
+        """Records ``start`` up to ``stop`` in order."""
 
     def record(self, index: int) -> bytes:
-        """One record. Raises VerificationError as :meth:`records` does."""
+        """One record."""
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        """The records at ``indices`` (in any order, repeats allowed), in that order.
+
+        The file is read in its own order.
+        """
 
 
-def open_shard(path: Path, file_format: str, count: int) -> Shard:
-    """``count`` is how many records the dataset says there are."""
+def open_shard(path: Path, file_format: str, count: int, state_dir: Path | None = None) -> Shard:
+    """``count`` is how many records the dataset says there are; ``state_dir`` keeps indexes."""
     if file_format == "tfrecord":
-        return TFRecordShard(path, count)
+        from dsmanager.loading.tfrecord_shard import TFRecordShard
+
+        return TFRecordShard(path, count, state_dir)
     if file_format == "array_record":
         return ArrayRecordShard(path, count)
     raise DsmanagerError(
@@ -50,120 +67,79 @@ def open_shard(path: Path, file_format: str, count: int) -> Shard:
     )
 
 
-class TFRecordShard:
-    """Reads every record with its CRC. An index of offsets is made at the first random access."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.path = path
-        self._count = count
-        self._offsets: array[int] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_offsets": None}
-
-    def records(self, start: int, stop: int) -> Iterator[bytes]:
-        if start:
-            yield from self._records_at(start, stop)
-            return
-        found = 0
-        reading = read_records(self.path)
-        for record in islice(reading, stop):
-            found += 1
-            yield record
-        if found < stop or (stop == self._count and next(reading, None) is not None):
-            raise self._wrong_count("other than")
-
-    def record(self, index: int) -> bytes:
-        return next(self._records_at(index, index + 1))
-
-    def _records_at(self, start: int, stop: int) -> Iterator[bytes]:
-        offsets = self._offsets
-        if offsets is None:
-            offsets = self._offsets = self._index()
-        with os_errors("read records"), open(self.path, "rb", buffering=0) as file:
-            for index in range(start, stop):
-                offset, end = offsets[index], offsets[index + 1]
-                body = os.pread(file.fileno(), end - offset - _LENGTH.size, offset + _LENGTH.size)
-                record, crc = body[: -_CRC.size], body[-_CRC.size :]
-                if len(body) != end - offset - _LENGTH.size or masked_crc32c(
-                    record
-                ) != int.from_bytes(crc, "little"):
-                    raise self._damaged(offset, "the CRC of a record is wrong")
-                yield record
-
-    def _index(self) -> array[int]:
-        """The offset of every record and of the end: 8 bytes a record, read from the framing."""
-        with os_errors("read records"), open(self.path, "rb", buffering=0) as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            offsets = array("Q", [0])
-            while offsets[-1] < size_bytes:
-                header = os.pread(file.fileno(), _LENGTH.size, offsets[-1])
-                if len(header) < _LENGTH.size:
-                    raise self._damaged(offsets[-1], "the file ends inside a record's length")
-                length, crc = _LENGTH.unpack(header)
-                if masked_crc32c(header[:8]) != crc:
-                    raise self._damaged(offsets[-1], "the CRC of a record's length is wrong")
-                if length > size_bytes - offsets[-1] - FRAMING_BYTES:
-                    raise self._damaged(offsets[-1], "the file ends inside a record")
-                offsets.append(offsets[-1] + length + FRAMING_BYTES)
-        if len(offsets) - 1 != self._count:
-            raise self._wrong_count(f"{len(offsets) - 1:,} and not")
-        return offsets
-
-    def _wrong_count(self, found: str) -> VerificationError:
-        return _damaged(self.path, f"it holds {found} {self._count:,} records")
-
-    def _damaged(self, offset: int, problem: str) -> VerificationError:
-        return _damaged(self.path, f"{problem} at byte {offset:,}")
-
-
 class ArrayRecordShard:
     """Reads through ``array_record``, whose chunks carry hashes; a reader for each process."""
 
     def __init__(self, path: Path, count: int) -> None:
         self.path = path
         self._count = count
-        self._reader: tuple[int, Any] | None = None
+        self._reader: tuple[int, Fingerprint, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reader": None}
 
     def records(self, start: int, stop: int) -> Iterator[bytes]:
         for first in range(start, stop, _BATCH_RECORDS):
-            yield from self._read(range(first, min(first + _BATCH_RECORDS, stop)))
+            yield from self.read(range(first, min(first + _BATCH_RECORDS, stop)))
 
     def record(self, index: int) -> bytes:
-        return self._read(range(index, index + 1))[0]
+        return self.read([index])[0]
 
-    def _read(self, indices: range) -> list[bytes]:
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        reader = self._opened()
+        ordered = sorted(set(indices))
         try:
-            records: list[bytes] = self._opened().read(list(indices))
+            records = reader.read(ordered)
+        except (RuntimeError, ValueError, IndexError):
+            records = [self._record(reader, index) for index in ordered]
+        found = dict(zip(ordered, records, strict=True))
+        return [found[index] for index in indices]
+
+    def _record(self, reader: Any, index: int) -> bytes:
+        try:
+            record: bytes = reader.read([index])[0]
         except (RuntimeError, ValueError, IndexError) as error:
-            raise _damaged(self.path, str(error).partition("\n")[0]) from error
-        return records
+            problem = str(error).partition("\n")[0]
+            raise RecordError(self.path, index, problem) from error
+        return record
 
     def _opened(self) -> Any:
         """Without threads of its own, so that neither a fork nor a reader's end can hang."""
+        try:
+            now = fingerprint(os.stat(self.path))
+        except FileNotFoundError as error:
+            raise missing(self.path) from error
         opened = self._reader
-        if opened is None or opened[0] != os.getpid():
-            try:
-                from array_record.python import array_record_module
-            except ImportError as error:
-                raise DsmanagerError(
-                    "reading ArrayRecord files needs the array_record package",
-                    hint="it exists for Linux: pip install array_record",
-                ) from error
-            options = "readahead_buffer_size:0,max_parallelism:0"
-            reader = array_record_module.ArrayRecordReader(str(self.path), options)
-            if reader.num_records() != self._count:
-                problem = f"it holds {reader.num_records():,} and not {self._count:,} records"
-                raise _damaged(self.path, problem)
-            opened = self._reader = (os.getpid(), reader)
-        return opened[1]
+        if opened is None or opened[:2] != (os.getpid(), now):
+            opened = self._reader = (os.getpid(), now, self._open())
+        return opened[2]
+
+    def _open(self) -> Any:
+        try:
+            from array_record.python import array_record_module
+        except ImportError as error:
+            raise DsmanagerError(
+                "reading ArrayRecord files needs the array_record package",
+                hint="it exists for Linux: pip install array_record",
+            ) from error
+        options = "readahead_buffer_size:0,max_parallelism:0"
+        try:
+            with os_errors("read records"):
+                reader = array_record_module.ArrayRecordReader(str(self.path), options)
+                count = reader.num_records()
+        except (RuntimeError, ValueError) as error:
+            raise damaged(self.path, str(error).partition("\n")[0]) from error
+        if count != self._count:
+            raise damaged(self.path, f"it holds {count:,} and not {self._count:,} records")
+        return reader
 
 
-def _damaged(path: Path, problem: str) -> VerificationError:
-    return VerificationError(
-        f"{path} is damaged: {problem}",
-        hint="fetch or build it again: dsmanager build NAME --clean",
-    )
+_HINT = "fetch or build it again: dsmanager build NAME --clean"
+
+
+def damaged(path: Path, problem: str) -> VerificationError:
+    return VerificationError(f"{path} is damaged: {problem}", hint=_HINT)
+
+
+def missing(path: Path) -> VerificationError:
+    return VerificationError(f"{path} is missing", hint=_HINT)

@@ -9,10 +9,20 @@ from collections.abc import Callable
 
 import google_crc32c
 
-__all__ = ["crc32c_at", "joined"]
+__all__ = ["crc32c", "crc32c_at", "joined"]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the lowest power in the highest bit
 _DIGIT_BITS = 4
+
+
+_SHORT_BYTES = 8 << 10  # takes less time than letting other threads run
+
+
+def crc32c(data: bytes) -> int:
+    """Of bytes that do not change. Other threads run meanwhile, unless it takes no time."""
+    if len(data) < _SHORT_BYTES:
+        return int(google_crc32c.value(data))
+    return _function()(0, data, len(data))
 
 
 def crc32c_at(address: int, length: int) -> int:
@@ -76,7 +86,7 @@ def _tables(columns: list[int]) -> _Map:
 
 
 @functools.cache
-def _function() -> Callable[[int, int, int], int]:
+def _function() -> Callable[[int, int | bytes, int], int]:
     """The function within google-crc32c, whose own Python call holds the interpreter's lock.
 
     Where it cannot be found a copy of the bytes is handed to that one.
@@ -91,5 +101,5 @@ def _function() -> Callable[[int, int, int], int]:
         )
     function.argtypes = [ctypes.c_uint32, ctypes.c_void_p, ctypes.c_size_t]
     function.restype = ctypes.c_uint32
-    found: Callable[[int, int, int], int] = function
+    found: Callable[[int, int | bytes, int], int] = function
     return found

@@ -40,7 +40,8 @@ def load(
     def work(progress: Progress, cancel: CancelToken) -> list[dict[str, Any]]:
         folder = _folder(ref)
         if folder is not None:
-            _, loaded = load_directory(folder, split=split, framework="numpy")
+            state_dir = context.library.settings.state_dir
+            _, loaded = load_directory(folder, split=split, framework="numpy", state_dir=state_dir)
         else:
             _, loaded = context.library.load(
                 ref,

@@ -1,0 +1,90 @@
+"""The records of a split: parts of shards, one after the other."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from dsmanager.errors import VerificationError
+from dsmanager.loading.shards import RecordError, Shard
+
+__all__ = ["Part", "PositionError", "SplitRecords"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The records ``start`` up to ``stop`` of one shard."""
+
+    shard: Shard
+    start: int
+    stop: int
+
+
+class PositionError(Exception):
+    """What a shard has raised, and at which position of the split.
+
+    ``is_record``: nothing but this one record is damaged, as far as is known.
+    """
+
+    def __init__(self, position: int, reason: VerificationError) -> None:
+        super().__init__(position, reason)
+        self.position, self.reason = position, reason
+
+    @property
+    def is_record(self) -> bool:
+        return isinstance(self.reason, RecordError)
+
+
+class SplitRecords:
+    """Reads by position in the split. Picklable, cheap, and safe in threads, as its shards are."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = tuple(parts)
+        self._ends = tuple(accumulate(part.stop - part.start for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def read(self, positions: Sequence[int]) -> list[bytes]:
+        """Shard by shard, each in its own order; returned as asked for. Raises PositionError."""
+        found = [b""] * len(positions)
+        places: dict[int, list[int]] = {}
+        for place, position in enumerate(positions):
+            places.setdefault(bisect_right(self._ends, position), []).append(place)
+        for number in sorted(places):
+            part, shift = self._parts[number], self._shift(number)
+            indices = [positions[place] + shift for place in places[number]]
+            try:
+                records = part.shard.read(indices)
+            except VerificationError as error:
+                record = error.record if isinstance(error, RecordError) else indices[0]
+                raise PositionError(record - shift, error) from error
+            for place, record_bytes in zip(places[number], records, strict=True):
+                found[place] = record_bytes
+        return found
+
+    def between(self, start: int, stop: int) -> Iterator[bytes]:
+        """Front to back. Raises PositionError."""
+        begin, position = 0, start
+        for number, end in enumerate(self._ends):
+            first, last = max(start, begin), min(stop, end)
+            if first < last:
+                shift = self._shift(number)
+                try:
+                    for record in self._parts[number].shard.records(first + shift, last + shift):
+                        yield record
+                        position += 1
+                except VerificationError as error:
+                    raise PositionError(min(position, last - 1), error) from error
+            begin = end
+
+    def place(self, position: int) -> str:
+        """Which record of which shard, for messages."""
+        number = bisect_right(self._ends, position)
+        return f"record {position + self._shift(number):,} of {self._parts[number].shard.path.name}"
+
+    def _shift(self, number: int) -> int:
+        """From a position to the index in the shard."""
+        return self._parts[number].stop - self._ends[number]
