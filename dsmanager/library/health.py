@@ -57,6 +57,7 @@ def examine(settings: Settings, *, read_only: bool = False) -> Iterator[Finding]
         yield _builders(folder)
     yield _guarded("verified", lambda: _verified(settings))
     yield _guarded("leftovers", lambda: _leftovers(settings))
+    yield from _servers(settings)
     yield from _remote(settings, read_only)
 
 
@@ -202,6 +203,16 @@ def _manifest(settings: Settings) -> str:
         return f"{path} (none yet)"
     kind = "Armory's format, " if manifest.is_armory else ""
     return f"{path} ({kind}{len(manifest.entries)} entries)"
+
+
+def _servers(settings: Settings) -> Iterator[Finding]:
+    """The embedded servers that run without keeping other users of this machine out."""
+    from dsmanager.remotes.guard import OPEN_PORTS, how_to_guard
+    from dsmanager.remotes.server import statuses
+
+    for each in statuses(state_dir=settings.state_dir):
+        if each.running and not each.guarded:
+            yield Finding("server", "note", f"{each.name}: {OPEN_PORTS}", how_to_guard(each.name))
 
 
 def _remote(settings: Settings, read_only: bool) -> Iterator[Finding]:

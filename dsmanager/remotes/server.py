@@ -1,7 +1,7 @@
 """The embedded S3 server: SeaweedFS on loopback, as a background process that outlives its caller.
 
 Owns ``<state_dir>/servers/<name>/``: credentials made once (0600), configuration, ports, pid and
-log. Everything listens on 127.0.0.1, requests without credentials are refused, and the data stay
+log. Everything listens on 127.0.0.1, other users are kept out (:mod:`.guard`), and the data stay
 where they are when the server stops. Never signals a process that is not the one it started.
 """
 
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsmanager.errors import DsmanagerError, UsageError, os_errors
-from dsmanager.files import write_bytes, write_json
+from dsmanager.files import write_json
 from dsmanager.locks import locked
 from dsmanager.progress import CancelToken
+from dsmanager.remotes.guard import write_guard
 from dsmanager.remotes.weed import (
     choose_ports,
     command_line,
@@ -67,6 +68,8 @@ class ServerStatus:
     bucket: str
     credentials_file: Path
     log: Path
+    guarded: bool
+    """Whether other users of this machine are kept out of all of its ports."""
 
 
 def start(
@@ -172,6 +175,7 @@ class _Home:
             bucket=str(state.get("bucket") or "datasets"),
             credentials_file=self.credentials_file,
             log=self.log,
+            guarded=state.get("guarded") is True,
         )
 
     def running_pid(self) -> int | None:
@@ -191,15 +195,6 @@ class _Home:
             data.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self.credentials_file.exists():
                 self._make_credentials()
-            # Its inner components would otherwise serve the same bytes to every local user.
-            keys = (
-                "jwt.signing",
-                "jwt.signing.read",
-                "jwt.filer_signing",
-                "jwt.filer_signing.read",
-            )
-            security = "".join(f'[{key}]\nkey = "{secrets.token_hex(32)}"\n' for key in keys)
-            write_bytes(self.path / "security.toml", security.encode(), mode=0o600)
 
     def _make_credentials(self) -> None:
         pair = {"access_key": secrets.token_hex(10), "secret_key": secrets.token_urlsafe(30)}
@@ -211,6 +206,7 @@ class _Home:
 
     def launch(self, weed: Path, data: Path, bucket: str, ports: dict[str, int]) -> int:
         """Starts the process in a session of its own and writes down which one it is."""
+        guarded = write_guard(self.path)
         command = command_line(weed, data, self.path / "s3.json", bucket, ports)
         # The shell leaves at once, so that the server is nobody's child and leaves no zombie here,
         # and notes the pid itself, for this process may be killed before it writes the state.
@@ -234,6 +230,7 @@ class _Home:
             "folder": str(data),
             "bucket": bucket,
             "ports": ports,
+            "guarded": guarded,
         }
         write_json(self.path / "server.json", state, mode=0o600)
         self._new_pid.unlink(missing_ok=True)

@@ -64,6 +64,7 @@ def command_line(
         f"-dir={data}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
+        "-disableHttp",  # of master and filer: the master hands out tokens to whoever asks by HTTP
         f"-s3.config={s3_config}",
         f"-bucket={bucket}",
         "-s3.autoCreateBucket=false",

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import shutil
 import signal
+import socket
+import ssl
 import stat
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from dsmanager.cli.main import main
 from dsmanager.errors import DsmanagerError, UsageError
+from dsmanager.library.health import examine
 from dsmanager.remotes import server, weed
+from dsmanager.remotes.guard import OPEN_PORTS
 from dsmanager.remotes.remote import Remote
-from dsmanager.settings import RemoteConfig
+from dsmanager.settings import RemoteConfig, Settings
 
 
 @pytest.fixture
@@ -71,25 +77,101 @@ def test_it_keeps_data_credentials_and_ports_over_a_restart(
         assert remote.read_bytes("a.json", max_bytes=10) == b"kept"
 
 
-def test_nobody_reads_without_credentials(seaweedfs: object, remote_config: RemoteConfig) -> None:
+@pytest.fixture
+def home(seaweedfs: object, remote_config: RemoteConfig) -> Path:
+    """The folder of the tests' server, which holds one object at least."""
+    assert remote_config.credentials_file is not None
     with Remote(remote_config) as remote:
         remote.upload_bytes(b"private", "a.json")
-    state = json.loads((remote_config.credentials_file.parent / "server.json").read_bytes())  # type: ignore[union-attr]
-    path = f"/{remote_config.bucket}/{remote_config.prefix}/a.json"
-    doors = [f"http://127.0.0.1:{state['ports']['s3']}{path}"]
-    doors += [f"http://127.0.0.1:{state['ports']['filer']}/buckets{path}"]
-    for url in doors:
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(url, timeout=10)
-        caught.value.close()
-        assert caught.value.code in (401, 403)
+    return remote_config.credentials_file.parent
+
+
+def test_no_http_port_answers_without_credentials(home: Path, remote_config: RemoteConfig) -> None:
+    ports = json.loads((home / "server.json").read_bytes())["ports"]
+    place = f"{remote_config.bucket}/{remote_config.prefix}/a.json"
+    asked = [
+        ("s3", "GET", f"/{place}"),
+        ("s3", "DELETE", f"/{place}"),
+        ("filer", "GET", f"/buckets/{place}"),
+        ("filer", "DELETE", f"/buckets/{remote_config.bucket}?recursive=true"),
+        ("filer", "PUT", f"/buckets/{place}"),
+        ("volume", "GET", "/1,01637037d6"),
+        ("volume", "DELETE", "/1,01637037d6"),
+        ("master", "GET", "/dir/assign"),  # its answer holds a token to write with
+        ("master", "GET", "/dir/lookup?fileId=1,01637037d6&read=yes"),  # and one to read
+        ("master", "GET", f"/col/delete?collection={remote_config.bucket}"),
+        ("master", "POST", "/submit"),
+    ]
+    for component, method, path in asked:
+        connection = http.client.HTTPConnection("127.0.0.1", ports[component], timeout=10)
+        with closing(connection):
+            connection.request(method, path)
+            assert connection.getresponse().status in (401, 403, 404), (component, method, path)
+    with Remote(remote_config) as remote:
+        assert remote.read_bytes("a.json", max_bytes=10) == b"private"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_every_grpc_port_asks_for_the_certificate_of_its_owner(home: Path) -> None:
+    state = json.loads((home / "server.json").read_bytes())
+    assert state["guarded"]
+    assert len(state["ports"]) == 5
+    certified = grpc_context()
+    certified.load_cert_chain(home / "grpc.pem")
+    for port in (port + 10_000 for port in state["ports"].values()):
+        assert answer_to_http2(port, None) == b""
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+            answer_to_http2(port, grpc_context())
+        assert answer_to_http2(port, certified)
+
+
+def grpc_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def answer_to_http2(port: int, context: ssl.SSLContext | None) -> bytes:
+    """The first bytes of the answer to an HTTP/2 client; empty when the server hangs up."""
+    with ExitStack() as stack:
+        line = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        if context is not None:
+            line = stack.enter_context(context.wrap_socket(line))
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        try:
+            return line.recv(64)
+        except ConnectionResetError:
+            return b""
+
+
+def test_a_server_without_certificate_says_who_can_read_it(
+    state_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "tee"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(programs))
+    started = server.start("open", state_dir=state_dir)
+    assert not started.guarded
+    environ = {"DSMANAGER_STATE_DIR": str(state_dir), "DSMANAGER_DATA_DIR": str(tmp_path / "data")}
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    assert main(["remote", "serve", "open", "--status"]) == 0
+    assert f"open: {OPEN_PORTS}" in capsys.readouterr().err
+    found = [each for each in examine(Settings.load()) if each.name == "server"]
+    assert [(each.status, each.text) for each in found] == [("note", f"open: {OPEN_PORTS}")]
 
 
 def test_its_files_are_for_its_owner_only(seaweedfs: object, remote_config: RemoteConfig) -> None:
     assert remote_config.credentials_file is not None
     home = remote_config.credentials_file.parent
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    for name in ("credentials.json", "s3.json", "security.toml", "server.json"):
+    for name in ("credentials.json", "s3.json", "security.toml", "server.json", "grpc.pem"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600, name
     secret = json.loads((home / "credentials.json").read_bytes())["secret_key"]
     assert secret not in (home / "log.txt").read_text("utf-8", "replace")

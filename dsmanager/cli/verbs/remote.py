@@ -159,6 +159,8 @@ def serve(
 
 
 def _show_server(context: Context, found: ServerStatus, *, down: str = "does not run") -> None:
+    from dsmanager.remotes.guard import OPEN_PORTS, how_to_guard
+
     row = {
         "name": found.name,
         "running": found.running,
@@ -168,6 +170,7 @@ def _show_server(context: Context, found: ServerStatus, *, down: str = "does not
         "bucket": found.bucket,
         "credentials_file": str(found.credentials_file),
         "log": str(found.log),
+        "guarded": found.guarded,
     }
     if found.running:
         text = f"{found.name} runs at {found.endpoint_url} (process {found.pid}), bucket "
@@ -175,6 +178,8 @@ def _show_server(context: Context, found: ServerStatus, *, down: str = "does not
     else:
         text = f"{found.name} {down}; its data is in {found.folder}"
     context.output.row(row, text)
+    if found.running and not found.guarded:
+        context.output.say(f"{found.name}: {OPEN_PORTS}\nhint: {how_to_guard(found.name)}")
 
 
 def _row(remote: RemoteConfig, *, is_current: bool) -> dict[str, Any]:
