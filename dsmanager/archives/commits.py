@@ -15,12 +15,14 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from dsmanager.archives.record_index import index_path, remove_index
 from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, Sidecar, sidecar_path
 from dsmanager.errors import DsmanagerError, from_os_error, os_errors
 from dsmanager.files import (
     flush_file,
     fsync_folder,
     read_at_most,
+    remove_leftovers,
     remove_path,
     temporary_path,
     write_bytes,
@@ -67,8 +69,8 @@ def recover(archive: Path) -> None:
     """Finishes or takes back an interrupted :func:`commit` and removes what it left.
 
     The caller holds the lock of ``archive``. Reads an archive only where a commit was interrupted.
-    Afterwards there are no temporary files of the archive or its sidecar, and no sidecar without
-    an archive. What was visible and good stays.
+    Afterwards there are no temporary files of the archive or its sidecar, and no sidecar or index
+    without an archive. What was visible and good stays.
     """
     beside = sidecar_path(archive)
     with os_errors(f"clean up after {archive.name}"):
@@ -80,6 +82,8 @@ def recover(archive: Path) -> None:
             remove_path(path)
         if not archive.exists():
             remove_path(beside)
+            remove_index(archive)
+        remove_leftovers(index_path(archive))
 
 
 def is_interrupted(archive: Path) -> bool:

@@ -22,6 +22,7 @@ from dsmanager.archives import tar
 from dsmanager.archives.commits import commit, recover
 from dsmanager.archives.compression import Compressed, Compressor, compressor_for
 from dsmanager.archives.lanes import Lane, MemberHashes
+from dsmanager.archives.offsets import new_folders
 from dsmanager.archives.paths import MalformedError, PathRegistry, check_path, sort_key
 from dsmanager.archives.sidecar import Member, Sidecar, SidecarFacts, sidecar_path, subdir_order
 from dsmanager.cpus import available_cpus
@@ -278,7 +279,7 @@ def _make_tar(
 ) -> None:
     folders: set[str] = set()
     for source in sources:
-        for folder in _new_folders(source.path, folders):
+        for folder in new_folders(source.path, folders):
             blocks.write(tar.folder_header(folder))
         blocks.write(tar.file_header(source.path, source.size))
         for piece in _read(source, blocks, cancel):
@@ -289,15 +290,6 @@ def _make_tar(
         progress.add_items()
     blocks.write(tar.stream_end(blocks.length))
     blocks.flush()
-
-
-def _new_folders(path: str, known: set[str]) -> list[str]:
-    """The folders above ``path`` that are not ``known`` yet, outermost first; adds them."""
-    parts = path.split("/")[:-1]
-    folders = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    new = [folder for folder in folders if folder not in known]
-    known.update(new)
-    return new
 
 
 def _read(source: _Source, blocks: _Blocks, cancel: CancelToken) -> Iterator[memoryview]:

@@ -138,6 +138,7 @@ _REASONS = {
     "leftover": "its process has ended",
     "partial-download": "nobody goes on with it now",
     "orphan-sidecar": "its archive is not there",
+    "orphan-index": "its archive is not there",
     "empty-folder": "nothing is in it",
     "lock": "nobody holds it",
 }

@@ -54,8 +54,8 @@ class Garbage:
     """One thing to take away, and the bytes that it holds."""
 
     kind: str
-    """leftover, partial-download, orphan-sidecar, empty-folder, lock, upload, log, job,
-    fingerprints;
+    """leftover, partial-download, orphan-sidecar, orphan-index, empty-folder, lock, upload, log,
+    job, fingerprints;
     of good data: old-version, not-needed-here."""
     target: str
     size_bytes: int

@@ -46,7 +46,7 @@ class Leftover:
     """One thing that has to go, and what must be free for it."""
 
     kind: str
-    """leftover, partial-download, orphan-sidecar, empty-folder, or lock."""
+    """leftover, partial-download, orphan-sidecar, orphan-index, empty-folder, or lock."""
     path: Path
     ref: Ref | None = None
     final: Path | None = None
@@ -149,11 +149,12 @@ def _archive_of(name: str, names: set[str], recorded: Mapping[str, Ref]) -> tupl
     bare = final or name
     if part := _PART.fullmatch(bare):
         return part[1], "partial-download"
+    archive = bare.removesuffix(".json").removesuffix(".index")
     if final is not None:
-        return bare.removesuffix(".json"), "leftover"
-    archive = name.removesuffix(".json")
-    is_sidecar = archive != name and _ref_of(archive, recorded) is not None
-    return archive, "orphan-sidecar" if is_sidecar and archive not in names else None
+        return archive, "leftover"
+    is_beside = archive != name and _ref_of(archive, recorded) is not None
+    kind = "orphan-index" if name.endswith(".index") else "orphan-sidecar"
+    return archive, kind if is_beside and archive not in names else None
 
 
 def _ref_of(archive: str, recorded: Mapping[str, Ref]) -> Ref | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsmanager.archives.commits import recover
 from dsmanager.archives.packing import SidecarFacts, pack
+from dsmanager.archives.record_index import ensure_index
 from dsmanager.archives.sidecar import Sidecar, read_sidecar
 from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import AlreadyExistsError, NotFoundError, VerificationError
@@ -49,7 +50,8 @@ def package(
 ) -> PackageResult:
     """Packs one built version, or with ``together`` all built configs of ``ref``'s version.
 
-    The tree is archived as it stands after checking that its files are complete. Raises
+    The tree is archived as it stands after checking that its files are complete. An uncompressed
+    archive gets an index of its records, too, by which it can be streamed. Raises
     AlreadyExistsError for an archive that is there already, VerificationError for an incomplete
     tree.
     """
@@ -88,6 +90,7 @@ def package(
             cancel=cancel,
         )
         library.memory.remember_file(archive, sidecar.sha256)
+        ensure_index(archive, sidecar, progress)
     return _result(whole, archive, sidecar, record)
 
 

@@ -74,7 +74,7 @@ def collect_remote(library: LibraryPlaces, garbage: Garbage) -> str:
             if (noted := _begun_here(library).get(source.upload_id)) is not None:
                 files.remove_path(noted[0])
             return "removed"
-        if library.remote.head(source.name.removesuffix(".json")) is not None:
+        if library.remote.head(_archive_of(source.name)) is not None:
             return "kept"
         library.remote.delete(source.name)
         return "removed"
@@ -126,7 +126,7 @@ def _stray_objects(look: _Look) -> Iterator[Garbage]:
     objects = remote.list()
     names = {each.name for each in objects}
     for each in objects:
-        archive = each.name.removesuffix(".json")
+        archive = _archive_of(each.name)
         ref = look.ref_of(archive)
         if each.name.startswith(PROBE_PREFIX) and look.is_old(each.last_modified):
             yield _stray(look, "leftover", each, "a check of the remote did not end", None)
@@ -136,7 +136,13 @@ def _stray_objects(look: _Look) -> Iterator[Garbage]:
             look.is_old(each.last_modified)
             or any(key == remote.key_of(archive) for _, key in look.begun_here.values())
         ):
-            yield _stray(look, "orphan-sidecar", each, "its archive is not there", ref)
+            kind = "orphan-index" if each.name.endswith(".index") else "orphan-sidecar"
+            yield _stray(look, kind, each, "its archive is not there", ref)
+
+
+def _archive_of(name: str) -> str:
+    """The archive that a sidecar or an index belongs to; any other name as it is."""
+    return name.removesuffix(".json").removesuffix(".index")
 
 
 def _stray(look: _Look, kind: str, found: RemoteObject, reason: str, ref: Ref | None) -> Garbage:

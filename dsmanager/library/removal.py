@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dsmanager import files
 from dsmanager.archives.commits import recover
+from dsmanager.archives.record_index import index_path, remove_index
 from dsmanager.archives.sidecar import sidecar_path
 from dsmanager.errors import UsageError, os_errors
 from dsmanager.library.presence import Presence
@@ -108,6 +109,7 @@ def remove(
             archive = Path(removal.target)
             archive.unlink(missing_ok=True)
             sidecar_path(archive).unlink(missing_ok=True)
+            remove_index(archive)
             files.fsync_folder(archive.parent)
             recover(archive)
             library.memory.forget_file(archive)
@@ -115,6 +117,7 @@ def remove(
             name = removal.target.rpartition("/")[2]
             library.remote.delete(name)
             library.remote.delete(sidecar_path(Path(name)).name)
+            library.remote.delete(index_path(Path(name)).name)
         else:
 
             def forget(entries: dict[Ref, Entry]) -> None:

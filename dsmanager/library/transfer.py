@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dsmanager import files
 from dsmanager.archives.commits import commit, recover
 from dsmanager.archives.extraction import verify_archive
+from dsmanager.archives.record_index import ensure_index, index_path
 from dsmanager.archives.sidecar import MAX_SIDECAR_BYTES, Sidecar, sidecar_path
 from dsmanager.errors import (
     AlreadyExistsError,
@@ -41,7 +42,14 @@ if TYPE_CHECKING:
     from dsmanager.remotes.rate import RateLimit
     from dsmanager.remotes.remote import Remote, RemoteObject
 
-__all__ = ["DownloadResult", "UploadResult", "download", "records_of_object", "upload"]
+__all__ = [
+    "DownloadResult",
+    "UploadResult",
+    "download",
+    "records_of_object",
+    "sidecar_of_object",
+    "upload",
+]
 
 _RESUMABLE = (CancelledError, TemporaryError, CredentialsError, NoSpaceError)
 
@@ -99,6 +107,7 @@ def upload(
             _require_cached_bytes(library, archive, records, progress, cancel)
             remote.forget_upload(archive.name, _upload_notes_dir(library))
             _send_missing_sidecar(remote, archive)
+            _send_index(remote, archive, records.sidecar, progress, cancel)
             if public:
                 _make_public(remote, archive)
             return UploadResult(ref, remote.url_of(archive.name), size, sha256, public, True)
@@ -123,6 +132,7 @@ def upload(
         )
         library.memory.remember_file(archive, sha256)
         library.memory.remember_objects([(place_of(remote, sent.name), sent.etag, sha256)])
+        _send_index(remote, archive, records.sidecar, progress, cancel)
         if public:
             _make_public(remote, archive)
     return UploadResult(ref, remote.url_of(sent.name), size, sha256, public, False)
@@ -171,6 +181,8 @@ def download(
             commit(part, archive, sidecar)
             discard_part(part)
         library.memory.remember_file(archive, sha256)
+        if records.sidecar is not None and sha256 == records.sidecar.sha256:
+            ensure_index(archive, records.sidecar, progress)
         library.memory.remember_objects([(place_of(remote, found.name), found.etag, sha256)])
     return DownloadResult(ref, archive, url, found.size, sha256, verify, False)
 
@@ -241,11 +253,12 @@ def records_of_object(
             hint="see what the remote has: dsmanager list",
             ref=str(ref),
         )
-    sidecar = _remote_sidecar(remote, found)
+    sidecar = sidecar_of_object(remote, found)
     return remote, found, ArchiveRecords(ref, entry, sidecar, found.size, found.sha256)
 
 
-def _remote_sidecar(remote: Remote, found: RemoteObject) -> Sidecar | None:
+def sidecar_of_object(remote: Remote, found: RemoteObject) -> Sidecar | None:
+    """The sidecar of a remote archive; None where there is none. Raises VerificationError."""
     name = sidecar_path(Path(found.name)).name
     content = remote.read_bytes(name, max_bytes=MAX_SIDECAR_BYTES)
     return Sidecar.from_bytes(content, remote.url_of(name)) if content is not None else None
@@ -299,11 +312,37 @@ def _send_sidecar(remote: Remote, archive: Path) -> None:
         remote.delete(local.name)
 
 
+def _send_index(
+    remote: Remote,
+    archive: Path,
+    sidecar: Sidecar | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> None:
+    """Sends the index of an uncompressed archive unless the remote has the same."""
+    path = ensure_index(archive, sidecar, progress) if sidecar is not None else None
+    if path is None:
+        return
+    size, sha256 = path.stat().st_size, sha256_file(path)
+    found = remote.head(path.name)
+    if found is None or not found.holds(size, sha256):
+        remote.upload_file(
+            path,
+            path.name,
+            size=size,
+            sha256=sha256,
+            overwrite=True,
+            progress=Progress(),
+            cancel=cancel,
+        )
+
+
 def _make_public(remote: Remote, archive: Path) -> None:
-    """Lets everybody read archive and sidecar. Raises CredentialsError when nobody else can."""
+    """Lets everybody read archive, sidecar and index. Raises CredentialsError if nobody can."""
     remote.make_public(archive.name)
-    if sidecar_path(archive).exists():
-        remote.make_public(sidecar_path(archive).name)
+    for path in (sidecar_path(archive), index_path(archive)):
+        if path.exists():
+            remote.make_public(path.name)
 
 
 def _send_missing_sidecar(remote: Remote, archive: Path) -> None:

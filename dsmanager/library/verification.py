@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsmanager.archives.commits import is_interrupted, recover
 from dsmanager.archives.extraction import verify_archive
+from dsmanager.archives.record_index import verify_index
 from dsmanager.archives.sidecar import read_sidecar
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
@@ -72,6 +73,8 @@ def _verify_cached(
     with remembering(library.memory, archive) as remember:
         sha256 = verify_archive(archive, expected=expected, progress=progress, cancel=cancel)
         remember(sha256)
+    if records.sidecar is not None:
+        verify_index(archive, records.sidecar)
     return VerifyResult(ref, "cached", archive.stat().st_size, sha256, tuple(records.hashes))
 
 

@@ -71,19 +71,24 @@ def record_offsets(descriptor: int, path: Path, state_dir: Path | None) -> Offse
     return offsets
 
 
-def scan_offsets(descriptor: int, path: Path) -> array[int]:
+def scan_offsets(
+    descriptor: int, path: Path, *, start: int = 0, size_bytes: int | None = None
+) -> array[int]:
     """Reads the length of every record: the headers alone where records are large.
 
-    Raises VerificationError, with record and offset, for a length with a wrong CRC and one that
-    the file cannot hold.
+    With ``start`` and ``size_bytes`` the records lie within another file, such as an archive;
+    offsets count from ``start``. Raises VerificationError, with record and offset, for a length
+    with a wrong CRC and one that the file cannot hold.
     """
-    size_bytes = os.fstat(descriptor).st_size
+    if size_bytes is None:
+        size_bytes = os.fstat(descriptor).st_size - start
     offsets = array("Q", [0])
     block, block_start, offset, ahead = b"", 0, 0, _BLOCK_BYTES
     while offset < size_bytes:
         within = offset - block_start
         if within + HEADER_BYTES > len(block):
-            block, block_start, within = os.pread(descriptor, ahead, offset), offset, 0
+            block, block_start = os.pread(descriptor, ahead, start + offset), offset
+            within = 0
             if len(block) < HEADER_BYTES:
                 raise _damaged(path, offsets, "the file ends inside its length")
         length, crc = _LENGTH.unpack_from(block, within)
