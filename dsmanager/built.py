@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,10 +172,13 @@ class BuiltDataset:
     def size_bytes(self) -> int:
         return sum(self.files.values())
 
-    def problems(self) -> Iterator[str]:
-        """What keeps this folder from being loaded: unreadable JSON, missing or empty shards."""
+    def problems(self, elsewhere: Mapping[str, int] | None = None) -> Iterator[str]:
+        """What keeps this folder from being loaded: unreadable JSON, missing or empty shards.
+
+        ``elsewhere`` has the sizes in bytes of files that are not in the folder, by name.
+        """
         try:
-            splits, _, files = self.splits, self.features, self.files
+            splits, _, files = self.splits, self.features, {**self.files, **(elsewhere or {})}
         except DsmanagerError as error:
             yield error.message
             return
@@ -188,9 +191,9 @@ class BuiltDataset:
                 if not files.get(shard):
                     yield plain(f"{shard} is {'empty' if shard in files else 'missing'}")
 
-    def require_complete(self) -> None:
-        """Raises VerificationError that names the first problem."""
-        for problem in self.problems():
+    def require_complete(self, elsewhere: Mapping[str, int] | None = None) -> None:
+        """Raises VerificationError that names the first of :meth:`problems`."""
+        for problem in self.problems(elsewhere):
             raise self._damaged(problem)
 
     def _read_json(self, name: str) -> dict[str, Any]:

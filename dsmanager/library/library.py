@@ -232,12 +232,17 @@ class Library(LibraryPlaces):
         split: str | None = None,
         framework: str = "tf",
         fetch: bool = True,
+        stream: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
         progress: Progress | None = None,
         cancel: CancelToken | None = None,
     ) -> tuple[Any, Any]:
         """Returns ``(info, ds)``; with ``fetch`` what is not built here is fetched first.
 
-        Frameworks: ``tf`` and ``numpy``.
+        Frameworks: ``tf`` and ``numpy``. With ``stream`` records are read from the remote as they
+        are needed, through a cache at ``cache_dir`` (default: the user's cache folder) of at most
+        ``cache_bytes`` (default: 20 GB, or half of what is free).
         """
         from dsmanager.library.opening import load
 
@@ -248,6 +253,9 @@ class Library(LibraryPlaces):
             split=split,
             framework=framework,
             fetch=fetch,
+            stream=stream,
+            cache_dir=cache_dir,
+            cache_bytes=cache_bytes,
             progress=run.progress,
             cancel=run.cancel,
         )

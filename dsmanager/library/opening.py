@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,16 +40,34 @@ def load(
     split: str | None = None,
     framework: str = "tf",
     fetch: bool = True,
+    stream: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_bytes: int | None = None,
     progress: Progress,
     cancel: CancelToken,
 ) -> tuple[Any, Any]:
     """Opens ``request``: built here, else cached, else on the remote.
+
+    With ``stream`` records are read from the remote as they are needed, whatever is here, through
+    a cache of blocks at ``cache_dir`` of at most ``cache_bytes``.
 
     Returns ``(info, ds)``: TFDS's DatasetInfo, and a dict of splits or the one ``split``. Raises
     NotFoundError that says how to build what is nowhere.
     """
     from dsmanager.loading import load_directory
 
+    if stream:
+        from dsmanager.library.streaming import load_stream
+
+        return load_stream(
+            library,
+            request,
+            split=split,
+            framework=framework,
+            cache_dir=cache_dir,
+            cache_bytes=cache_bytes,
+            cancel=cancel,
+        )
     built = ensure(library, request, fetch=fetch, progress=progress, cancel=cancel)
     state_dir = library.settings.state_dir
     return load_directory(built.path, split=split, framework=framework, state_dir=state_dir)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
 from dsmanager.loading.decoding import Decoder, make_decoder
-from dsmanager.loading.shards import open_shard
+from dsmanager.loading.shards import ShardsElsewhere, open_shard
 from dsmanager.loading.split_records import Part, PositionError, SplitRecords
 from dsmanager.text import plain
 
@@ -83,6 +84,13 @@ class NumpySplit(Sequence[Any]):
         except PositionError as error:
             raise self._error(error.reason, indices[positions.index(error.position)]) from error
 
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Begins to fetch these examples, where they are streamed, and returns at once.
+
+        Loaders call it for the batches ahead. Errors are left to :meth:`read`.
+        """
+        self._records.prefetch([int(self._at[index]) for index in indices])
+
     def decode(self, raw: Any, index: int) -> Any:
         """One example of its stored bytes. Raises VerificationError."""
         try:
@@ -116,19 +124,25 @@ class NumpySplit(Sequence[Any]):
 
 
 def numpy_split(
-    info: tfds.core.DatasetInfo, split: str, *, dataset: str, state_dir: Path | None = None
+    info: tfds.core.DatasetInfo,
+    split: str,
+    *,
+    dataset: str,
+    state_dir: Path | None = None,
+    elsewhere: ShardsElsewhere | None = None,
 ) -> NumpySplit:
     """One split, or part of one: ``train``, ``train[:10%]``, ``train[5:20]+test``, ``all``.
 
-    ``dataset`` is its full ref; ``state_dir`` keeps the indexes of its shards. Raises NotFoundError
-    for an unknown split, UsageError for a string that TFDS cannot read and for one that selects
-    nothing, DsmanagerError for features that need TensorFlow.
+    ``dataset`` is its full ref; ``state_dir`` keeps the indexes of its shards, which may be
+    ``elsewhere``. Raises NotFoundError for an unknown split, UsageError for a string that TFDS
+    cannot read and for one that selects nothing, DsmanagerError for features that need TensorFlow.
     """
     file_format = info.file_format.value if info.file_format else "tfrecord"
+    opened = elsewhere.open if elsewhere else partial(open_shard, state_dir=state_dir)
     parts = []
     for instruction in require_split(info, split):
         path = Path(instruction.filename)
-        shard = open_shard(path, file_format, instruction.examples_in_shard, state_dir)
+        shard = opened(path, file_format, instruction.examples_in_shard)
         parts.append(Part(shard, instruction.skip, instruction.skip + instruction.take))
     records = SplitRecords(parts)
     decoder = make_decoder(info.features)

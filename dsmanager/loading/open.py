@@ -6,6 +6,7 @@ Owns the order: checks first, then TFDS. Nothing else in dsmanager calls
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,11 @@ def open_info(version_dir: Path) -> tfds.core.DatasetInfo:
     return open_builder(checked(version_dir)).info
 
 
-def checked(version_dir: Path) -> BuiltDataset:
+def checked(version_dir: Path, elsewhere: Mapping[str, int] | None = None) -> BuiltDataset:
     """The folder, once it has passed every check: complete, and safe to hand to TFDS.
 
-    Raises NotFoundError or VerificationError.
+    ``elsewhere`` has the sizes in bytes of shards that are not in the folder, by name. Raises
+    NotFoundError or VerificationError.
     """
     version_dir = version_dir.absolute()
     if not (version_dir / DATASET_INFO).exists():
@@ -47,7 +49,7 @@ def checked(version_dir: Path) -> BuiltDataset:
     check_dataset_info(info, DATASET_INFO)
     check_features(unnamed.features, FEATURES)
     built = BuiltDataset(_ref(info), version_dir)
-    built.require_complete()
+    built.require_complete(elsewhere)
     return built
 
 

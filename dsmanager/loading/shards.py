@@ -8,14 +8,22 @@ inherited by a fork.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from dsmanager.errors import DsmanagerError, VerificationError, os_errors
 from dsmanager.records.offsets import Fingerprint, fingerprint
 
-__all__ = ["ArrayRecordShard", "RecordError", "Shard", "damaged", "missing", "open_shard"]
+__all__ = [
+    "ArrayRecordShard",
+    "RecordError",
+    "Shard",
+    "ShardsElsewhere",
+    "damaged",
+    "missing",
+    "open_shard",
+]
 
 _BATCH_RECORDS = 16
 
@@ -51,6 +59,17 @@ class Shard(Protocol):
 
         The file is read in its own order.
         """
+
+
+class ShardsElsewhere(Protocol):
+    """Shards that are not in the version folder."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of each, by file name."""
+
+    def open(self, path: Path, file_format: str, count: int) -> Shard:
+        """As :func:`open_shard`; only the name of ``path`` counts."""
 
 
 def open_shard(path: Path, file_format: str, count: int, state_dir: Path | None = None) -> Shard:

@@ -50,9 +50,7 @@ class SplitRecords:
     def read(self, positions: Sequence[int]) -> list[bytes]:
         """Shard by shard, each in its own order; returned as asked for. Raises PositionError."""
         found = [b""] * len(positions)
-        places: dict[int, list[int]] = {}
-        for place, position in enumerate(positions):
-            places.setdefault(bisect_right(self._ends, position), []).append(place)
+        places = self._by_part(positions)
         for number in sorted(places):
             part, shift = self._parts[number], self._shift(number)
             indices = [positions[place] + shift for place in places[number]]
@@ -64,6 +62,20 @@ class SplitRecords:
             for place, record_bytes in zip(places[number], records, strict=True):
                 found[place] = record_bytes
         return found
+
+    def prefetch(self, positions: Sequence[int]) -> None:
+        """Has shards that are elsewhere fetch what will be read soon; waits for nothing."""
+        for number, places in sorted(self._by_part(positions).items()):
+            prefetch = getattr(self._parts[number].shard, "prefetch", None)
+            if prefetch is not None:
+                prefetch([positions[place] + self._shift(number) for place in places])
+
+    def _by_part(self, positions: Sequence[int]) -> dict[int, list[int]]:
+        """Which of the positions lie in each part."""
+        places: dict[int, list[int]] = {}
+        for place, position in enumerate(positions):
+            places.setdefault(bisect_right(self._ends, position), []).append(place)
+        return places
 
     def between(self, start: int, stop: int) -> Iterator[bytes]:
         """Front to back. Raises PositionError."""

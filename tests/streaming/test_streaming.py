@@ -1,0 +1,88 @@
+"""Streamed from a real server: the same examples in the same order as from disk."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from typing import Any
+
+import pytest
+
+from dsmanager.errors import DsmanagerError, UsageError
+
+
+def same(left: Any, right: Any) -> bool:
+    return len(left) == len(right) and all(
+        a["n"] == b["n"] and a["data"] == b["data"] for a, b in zip(left, right, strict=True)
+    )
+
+
+def source_of(split: Any) -> Any:
+    return split._records._parts[0].shard._source
+
+
+def payload_bytes(store: Any, split: str = "train") -> int:
+    folder = store.library.data_dir / "blobs" / "1.0.0"
+    return sum(path.stat().st_size for path in folder.glob(f"blobs-{split}.tfrecord-*"))
+
+
+@pytest.mark.parametrize("cache_bytes", [None, 20_000_000, 100_000, 0])
+def test_a_stream_equals_the_local_split(store, cache_bytes):
+    local, streamed = store.local(), store.stream(cache_bytes=cache_bytes)
+    assert same(list(streamed), list(local))
+    assert same(streamed[5:50:3], local[5:50:3])
+    order = random.Random(0).choices(range(len(local)), k=60)
+    for first in range(0, 60, 20):
+        batch = order[first : first + 20]
+        streamed_batch = streamed.__getitems__(batch)
+        assert same(streamed_batch, local.__getitems__(batch))
+
+
+def test_part_of_a_split_and_all_splits(store):
+    assert same(list(store.stream("train[10%:40%]+test")), list(store.local("train[10%:40%]+test")))
+    assert sorted(store.stream(None)) == ["test", "train"]
+
+
+@pytest.mark.parametrize("cache_bytes", [None, 0])
+def test_a_shuffled_epoch_fetches_little_more_than_it_needs(store, cache_bytes):
+    streamed = store.stream(cache_bytes=cache_bytes)
+    order = list(range(len(streamed)))
+    random.Random(1).shuffle(order)
+    for first in range(0, len(order), 16):
+        streamed.read(order[first : first + 16])
+    assert payload_bytes(store) <= source_of(streamed).fetched_bytes <= 1.05 * payload_bytes(store)
+
+
+def test_the_second_epoch_comes_from_the_cache(store):
+    streamed, again = store.stream(), store.stream()
+    first = list(streamed)
+    assert same(list(again), first)
+    assert source_of(again).fetched_bytes == 0
+
+
+def test_a_pickled_split_reads_on(store):
+    streamed = store.stream()
+    streamed.read([0])
+    assert same([pickle.loads(pickle.dumps(streamed))[7]], [store.local()[7]])
+
+
+def test_tensorflow_is_told_to_use_a_loader(store):
+    with pytest.raises(UsageError) as raised:
+        store.stream(framework="tf")
+    assert "as_tf()" in raised.value.hint
+
+
+def test_a_compressed_archive_says_how_to_make_it_streamable(built):
+    built.send(compression="gz")
+    with pytest.raises(UsageError) as raised:
+        built.stream()
+    assert "is compressed (gz)" in raised.value.message
+    assert "dsmanager publish blobs:1.0.0 --compression none" in raised.value.hint
+    built.library.publish("blobs:1.0.0", compression="none")
+    assert same([built.stream()[3]], [built.local()[3]])
+
+
+def test_an_archive_that_is_nowhere_says_how_to_make_it(built):
+    with pytest.raises(DsmanagerError) as raised:
+        built.stream()
+    assert "blobs__1.0.0__cache.tar does not exist" in raised.value.message
