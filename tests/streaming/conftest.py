@@ -104,10 +104,18 @@ def make_library(tmp_path: Path) -> Callable[..., Library]:
 
 
 @pytest.fixture
-def built(make_library: Callable[..., Library], remote_config: RemoteConfig) -> Store:
-    library = make_library(remote_config)
-    write_dataset(library.data_dir)
-    return Store(library, library.data_dir.parent / "blocks here")
+def make_built(make_library: Callable[..., Library]) -> Callable[[RemoteConfig], Store]:
+    def make(remote: RemoteConfig) -> Store:
+        library = make_library(remote)
+        write_dataset(library.data_dir)
+        return Store(library, library.data_dir.parent / "blocks here")
+
+    return make
+
+
+@pytest.fixture
+def built(make_built: Callable[[RemoteConfig], Store], remote_config: RemoteConfig) -> Store:
+    return make_built(remote_config)
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import random
+import shutil
+import threading
 from typing import Any
 
 import pytest
 
 from dsmanager.errors import DsmanagerError, UsageError
+from dsmanager.settings import RemoteConfig
 
 
 def same(left: Any, right: Any) -> bool:
@@ -86,3 +90,75 @@ def test_an_archive_that_is_nowhere_says_how_to_make_it(built):
     with pytest.raises(DsmanagerError) as raised:
         built.stream()
     assert "blobs__1.0.0__cache.tar does not exist" in raised.value.message
+
+
+def test_prefetch_brings_what_is_read_next(store):
+    streamed, local = store.stream(), store.local()
+    source = source_of(streamed)
+    streamed.prefetch(range(10, 30))
+    assert streamed.read(range(10, 30)) == local.read(range(10, 30))
+    fetched_bytes = source.fetched_bytes
+    streamed.prefetch(range(10, 30))
+    assert not source.is_fetching
+    streamed.read(range(10, 30))
+    assert source.fetched_bytes == fetched_bytes
+
+
+def test_prefetch_of_what_cannot_be_kept_fetches_nothing(store):
+    streamed = store.stream(cache_bytes=1000)
+    streamed.prefetch(range(80))
+    assert not source_of(streamed).is_fetching
+    assert source_of(streamed).fetched_bytes == 0
+
+
+def test_many_threads_fetch_each_record_once(store):
+    streamed, expected = store.stream(), store.local().read(range(80))
+    results: list[list[bytes]] = []
+
+    def run(seed: int) -> None:
+        streamed.prefetch(range(80))
+        order = random.Random(seed).sample(range(80), 80)
+        found = dict(zip(order, streamed.read(order), strict=True))
+        results.append([found[index] for index in range(80)])
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+    assert source_of(streamed).fetched_bytes <= 1.05 * payload_bytes(store)
+
+
+def test_a_public_bucket_that_lists_for_nobody_is_streamed_without_keys(store, make_library):
+    remote = store.library.remote
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{remote.config.bucket}/{remote.key_of('*')}",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    remote.clients.control.put_bucket_policy(Bucket=remote.config.bucket, Policy=policy)
+    config = remote.config
+    everybody = RemoteConfig("e", config.url, endpoint_url=config.endpoint_url, anonymous=True)
+    reader = make_library(everybody, "reader")
+    assert reader.survey().remote_error is not None
+    streamed = reader.load(
+        "blobs:1.0.0", split="train", framework="numpy", stream=True, cache_dir=store.cache_dir
+    )[1]
+    assert same(list(streamed), list(store.local()))
+
+
+def test_of_several_configs_the_default_is_streamed(built_data, make_library, remote_config):
+    library = make_library(remote_config)
+    shutil.copytree(built_data, library.data_dir)
+    library.package("several", compression="none", together=True)
+    library.upload("several")
+    options = {"split": "train", "framework": "numpy"}
+    cache_dir = library.data_dir.parent / "blocks"
+    for ref in ("several:2.1.0", "several"):
+        _, streamed = library.load(ref, stream=True, cache_dir=cache_dir, **options)
+        _, local = library.load("several", **options)
+        assert streamed.dataset == local.dataset
+        assert streamed.read(range(len(local))) == local.read(range(len(local)))
