@@ -25,7 +25,7 @@ __all__ = ["Arriving", "StreamedObject"]
 
 _REQUESTS_AT_ONCE = 8
 _MAX_AHEAD_BYTES = 256 << 20
-_UNIT_BYTES = 64 << 10
+_UNIT_BYTES = 512 << 10
 
 _crews: dict[int, Crew] = {}
 """The threads of each process; those of a parent do not live in its forks."""

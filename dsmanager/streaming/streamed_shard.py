@@ -107,7 +107,7 @@ class StreamedShard:
         for index in reading.indices:
             record = reading.found.get(index)
             if record is None:
-                framed = reading.arriving[index].part(self._extent(offsets, index))
+                framed = reading.arriving.pop(index).part(self._extent(offsets, index))
                 record = bytes(framed[HEADER_BYTES:-_FOOTER_BYTES])
                 if not _is_whole(record, framed[-_FOOTER_BYTES:]):
                     problem = f"its CRC is wrong in {self._source.url}"
