@@ -15,7 +15,7 @@ import mmap
 import os
 import sys
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +26,7 @@ from dsmanager.errors import DsmanagerError, VerificationError, os_errors
 from dsmanager.files import remove_leftovers, remove_path, staged_file
 from dsmanager.progress import Progress
 from dsmanager.records.offsets import scan_offsets
+from dsmanager.text import plain
 
 __all__ = [
     "SUFFIX",
@@ -35,6 +36,7 @@ __all__ = [
     "open_index",
     "remove_index",
     "verify_index",
+    "verify_pieces",
 ]
 
 SUFFIX = ".index"
@@ -108,7 +110,29 @@ def verify_index(archive: Path, sidecar: Sidecar) -> None:
             is_same = all(file.read(len(part)) == bytes(part) for part in (header, *tables))
             is_same = is_same and not file.read(1)
     if not is_same:
-        raise _damaged(path, f"it does not say where the records of {archive.name} are")
+        raise _damaged(path.name, f"it does not say where the records of {archive.name} are")
+
+
+def verify_pieces(pieces: Iterable[memoryview], sidecar: Sidecar, where: str) -> None:
+    """Checks an index that comes in pieces: whole, and that of the archive of ``sidecar``.
+
+    ``where`` names it. Raises VerificationError.
+    """
+    line, digest = b"", hashlib.sha256()
+    for piece in pieces:
+        if line.endswith(b"\n"):
+            digest.update(piece)
+            continue
+        end = bytes(piece).find(b"\n") + 1 or len(piece)
+        line += piece[:end]
+        digest.update(piece[end:])
+        if len(line) > _MAX_HEADER_BYTES:
+            break
+    described = _described(line, where)
+    if described["sha256"] != sidecar.sha256:
+        raise _damaged(where, f"it is not of this {sidecar.archive}")
+    if described["offsets_sha256"] != digest.hexdigest():
+        raise _damaged(where, "its offsets are not what its first line says")
 
 
 def remove_index(archive: Path) -> None:
@@ -127,31 +151,39 @@ def open_index(path: Path, *, check: bool = True) -> RecordIndex:
         try:
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         except ValueError as error:
-            raise _damaged(path, "it is empty") from error
+            raise _damaged(path.name, "it is empty") from error
         finally:
             os.close(descriptor)
     content, end = memoryview(mapped), mapped.find(b"\n", 0, _MAX_HEADER_BYTES) + 1
-    try:
-        described = json.loads(bytes(content[:end]))
-        if described["schema"] != _SCHEMA:
-            raise _damaged(path, f"schema {described['schema']!r} is not known")
-        places = dict(_places(described["shards"], end))
-        archive_sha256, sha256 = str(described["sha256"]), described["offsets_sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, "its first line cannot be read") from error
+    described = _described(bytes(content[:end]), path.name)
+    places = dict(_places(described["shards"], end))
+    archive_sha256, sha256 = described["sha256"], described["offsets_sha256"]
     length = max((start + 8 * (records + 1) for start, records in places.values()), default=end)
     is_whole = length == len(content)
     if not is_whole or (check and hashlib.sha256(content[end:]).hexdigest() != sha256):
-        raise _damaged(path, "its offsets are not what its first line says")
+        raise _damaged(path.name, "its offsets are not what its first line says")
     return RecordIndex(path, archive_sha256, content, places)
 
 
-def _places(shards: list[dict[str, Any]], start: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    for shard in shards:
-        records = shard["records"]
-        if not isinstance(records, int) or not 0 <= records < 1 << 48:
-            raise ValueError("a number of records that no file can have")
-        yield str(shard["path"]), (start, records)
+def _described(line: bytes, where: str) -> dict[str, Any]:
+    """The first line, with everything in it that is used. Raises VerificationError."""
+    try:
+        described = json.loads(line)
+        if described["schema"] != _SCHEMA:
+            raise _damaged(where, f"schema {described['schema']!r} is not known")
+        digests = described["sha256"], described["offsets_sha256"]
+        shards = [(shard["path"], shard["records"]) for shard in described["shards"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(where, "its first line cannot be read") from error
+    are_right = all(isinstance(p, str) and type(n) is int and 0 <= n < 1 << 48 for p, n in shards)
+    if not are_right or not all(isinstance(digest, str) for digest in digests):
+        raise _damaged(where, "its first line cannot be read")
+    return {"sha256": digests[0], "offsets_sha256": digests[1], "shards": shards}
+
+
+def _places(shards: list[tuple[str, int]], start: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    for path, records in shards:
+        yield path, (start, records)
         start += 8 * (records + 1)
 
 
@@ -192,8 +224,8 @@ def _header(sidecar: Sidecar, tables: dict[str, array[int]], views: list[memoryv
     return line + b" " * (-(len(line) + 1) % _ALIGNMENT) + b"\n"
 
 
-def _damaged(path: Path, problem: str) -> VerificationError:
+def _damaged(where: str, problem: str) -> VerificationError:
     return VerificationError(
-        f"the index {path.name} cannot be used: {problem}",
-        hint="remove it; the next upload makes it again: dsmanager upload REF",
+        f"the index {plain(where)} cannot be used: {problem}",
+        hint="make and send it again: dsmanager upload REF",
     )

@@ -64,6 +64,8 @@ def load_stream(
             hint='use a loader: dsmanager.load(REF, split="train", framework="numpy", '
             "stream=True), then loader(…).as_tf()",
         )
+    if cache_bytes is not None and cache_bytes < 0:
+        raise UsageError(f"cache_bytes is {cache_bytes:,}", hint="cache_bytes=0 keeps nothing")
     found = _find(library, request)
     folder = Path(cache_dir) if cache_dir is not None else _default_folder()
     key = _key_of(found)

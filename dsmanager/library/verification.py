@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from dsmanager.archives.commits import is_interrupted, recover
 from dsmanager.archives.extraction import verify_archive
-from dsmanager.archives.record_index import verify_index
-from dsmanager.archives.sidecar import read_sidecar
+from dsmanager.archives.offsets import is_uncompressed
+from dsmanager.archives.record_index import SUFFIX, verify_index, verify_pieces
+from dsmanager.archives.sidecar import Sidecar, read_sidecar
 from dsmanager.building.verify import verify_records
 from dsmanager.built import BuiltDataset
 from dsmanager.cpus import available_cpus
@@ -21,6 +22,7 @@ from dsmanager.refs import Ref
 
 if TYPE_CHECKING:
     from dsmanager.library.places import LibraryPlaces
+    from dsmanager.remotes.remote import Remote
 
 __all__ = ["PLACES", "VerifyResult", "verify"]
 
@@ -92,7 +94,17 @@ def _verify_remote(
             hint=f"replace it: dsmanager upload {ref} --overwrite",
             ref=str(ref),
         )
+    if records.sidecar is not None and is_uncompressed(records.sidecar):
+        _verify_remote_index(remote, records.sidecar, cancel)
     return VerifyResult(ref, "remote", found.size, sha256, tuple(records.hashes))
+
+
+def _verify_remote_index(remote: Remote, sidecar: Sidecar, cancel: CancelToken) -> None:
+    """Compares the index on the remote, where there is one, with the digests that it must have."""
+    found = remote.head(f"{sidecar.archive}{SUFFIX}")
+    if found is not None:
+        pieces = remote.pieces(found, progress=Progress(), cancel=cancel)
+        verify_pieces(pieces, sidecar, remote.url_of(found.name))
 
 
 def _verify_built(

@@ -16,7 +16,13 @@ from dsmanager.archives.offsets import member_offsets
 from dsmanager.archives.record_index import SUFFIX, open_index
 from dsmanager.archives.sidecar import Member, Sidecar
 from dsmanager.errors import DsmanagerError, NotFoundError, VerificationError, os_errors
-from dsmanager.files import make_folders, move_tree_into_place, read_at_most, staged_folder
+from dsmanager.files import (
+    make_folders,
+    move_tree_into_place,
+    read_at_most,
+    remove_leftovers,
+    staged_folder,
+)
 from dsmanager.locks import locked
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.crew import Crew
@@ -41,6 +47,7 @@ def fetch_folder(
     small = {name: member for name, member in members.items() if not _is_shard(name)}
     with locked(folder.with_name(f"{folder.name}.lock"), purpose=f"fetch {sidecar.ref}"):
         if not all(_is_there(folder / name, member) for name, member in small.items()):
+            remove_leftovers(folder)
             with staged_folder(folder) as staged, Crew(1, cancel) as crew:
                 for name, member in small.items():
                     (staged / name).write_bytes(read_member(member, sidecar, ranges, crew))

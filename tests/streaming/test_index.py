@@ -73,6 +73,22 @@ def test_verify_finds_an_index_of_another_archive(store):
     assert "blobs__1.0.0__cache.tar.index" in raised.value.message
 
 
+def test_verify_finds_an_index_of_another_archive_on_the_remote(store):
+    good = index_path(store.archive).read_bytes()
+    store.library.verify("blobs", places=("remote",))
+    for bad in (
+        good[:-8],
+        good[:-1] + b"x",
+        b"",
+        b"[]\n",
+        good.replace(b'"sha256": "', b'"sha256": "0'),
+    ):
+        store.library.remote.upload_bytes(bad, NAME)
+        with pytest.raises(VerificationError) as raised:
+            store.library.verify("blobs", places=("remote",))
+        assert store.library.remote.url_of(NAME) in raised.value.message
+
+
 def test_streaming_finds_an_index_of_another_archive(store):
     header, _, offsets = index_path(store.archive).read_bytes().partition(b"\n")
     described = {**json.loads(header), "sha256": "0" * 64}
