@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,11 @@ class StreamedObject:
         return self._on_the_way.fetched_bytes
 
     @property
-    def is_fetching(self) -> bool:
-        return bool(self._on_the_way.extents)
+    def on_the_way(self) -> Mapping[Extent, Arriving]:
+        """What this process is fetching now. Look here before the cache: what has arrived is there
+        by then, and is not fetched again.
+        """
+        return self._on_the_way.extents
 
     def offsets(self, member: str) -> memoryview | None:
         """Where the records of a member are, within it; None when they are not known."""
@@ -82,10 +85,6 @@ class StreamedObject:
     def cached(self) -> BlockReader:
         """Reads what the cache has; a context manager."""
         return self._cache.reading(self._key)
-
-    def arriving(self, extent: Extent) -> Arriving | None:
-        """The range on its way that brings ``extent``, if there is one."""
-        return self._on_the_way.extents.get(extent)
 
     def fetch(self, extents: Iterable[Extent]) -> dict[Extent, Arriving]:
         """Begins to fetch what is not on its way yet; returns at once."""

@@ -71,10 +71,12 @@ class StreamedShard:
         """
         offsets = self._offsets()
         looked_for = indices if self._found_all < _FOUND_OFTEN else indices[:_SAMPLE]
+        on_the_way, missing = self._source.on_the_way, []
         with self._source.cached() as cache:
-            missing = [
-                index for index in sorted(looked_for) if not self._is_begun(cache, offsets, index)
-            ]
+            for index in sorted(looked_for):
+                is_coming = on_the_way and self._unit(offsets, index) in on_the_way
+                if not is_coming and not self._is_begun(cache, offsets, index):
+                    missing.append(index)
         self._found_all = 0 if missing else self._found_all + 1
         extents = self._units(offsets, missing)
         if extents and self._source.may_fetch_ahead(extents):
@@ -86,12 +88,12 @@ class StreamedShard:
         found: dict[int, bytes] = {}
         arriving: dict[int, Arriving] = {}
         missing = []
-        is_fetching = self._source.is_fetching
+        on_the_way = self._source.on_the_way
         with self._source.cached() as cache:
             for index in indices:
-                on_its_way = is_fetching and self._source.arriving(self._unit(offsets, index))
-                if on_its_way:
-                    arriving[index] = on_its_way
+                coming = on_the_way.get(self._unit(offsets, index)) if on_the_way else None
+                if coming is not None:
+                    arriving[index] = coming
                 elif (record := self._cached(cache, offsets, index)) is not None:
                     found[index] = record
                 else:

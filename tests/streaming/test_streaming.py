@@ -99,15 +99,27 @@ def test_prefetch_brings_what_is_read_next(store):
     assert streamed.read(range(10, 30)) == local.read(range(10, 30))
     fetched_bytes = source.fetched_bytes
     streamed.prefetch(range(10, 30))
-    assert not source.is_fetching
+    assert not source.on_the_way
     streamed.read(range(10, 30))
     assert source.fetched_bytes == fetched_bytes
+
+
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_reading_ahead_fetches_nothing_twice(store, is_shuffled):
+    streamed, expected = store.stream(), store.local().read(range(80))
+    order = random.Random(3).sample(range(80), 80) if is_shuffled else list(range(80))
+    batches = [order[first : first + 4] for first in range(0, 80, 4)]
+    for number, batch in enumerate(batches):
+        for ahead in batches[number + 1 : number + 4]:
+            streamed.prefetch(ahead)
+        assert streamed.read(batch) == [expected[index] for index in batch]
+    assert source_of(streamed).fetched_bytes <= 1.05 * payload_bytes(store)
 
 
 def test_prefetch_of_what_cannot_be_kept_fetches_nothing(store):
     streamed = store.stream(cache_bytes=1000)
     streamed.prefetch(range(80))
-    assert not source_of(streamed).is_fetching
+    assert not source_of(streamed).on_the_way
     assert source_of(streamed).fetched_bytes == 0
 
 
