@@ -12,6 +12,7 @@ BENCHMARKS = (
     "start",
     "archives",
     "transfers",
+    "streaming",
     "build",
     "build_memory",
     "convert_imagenet",
