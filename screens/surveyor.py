@@ -43,7 +43,6 @@ from dsmanager.settings import RemoteConfig, Settings
 from dsmanager.text import plain, redact
 
 if TYPE_CHECKING:
-    from dsmanager.remotes.quick import QuickRemote
     from dsmanager.remotes.remote import Remote
 
 __all__ = ["Surveyor", "main"]
@@ -190,15 +189,10 @@ class Surveyor:
             )
 
 
-def _asked(config: RemoteConfig) -> QuickRemote:
-    def connect() -> Remote:
-        from dsmanager.remotes.remote import Remote
+def _asked(config: RemoteConfig) -> Remote:
+    from dsmanager.remotes.remote import Remote
 
-        return Remote(config)
-
-    from dsmanager.remotes.quick import QuickRemote
-
-    return QuickRemote(config, connect)
+    return Remote(config)
 
 
 def times(row: Presence) -> dict[str, float | None]:

@@ -22,7 +22,6 @@ from dsmanager.refs import Ref
 from dsmanager.settings import Settings
 
 if TYPE_CHECKING:
-    from dsmanager.remotes.quick import QuickRemote
     from dsmanager.remotes.remote import Remote
 
 __all__ = ["LibraryPlaces"]
@@ -109,12 +108,9 @@ class LibraryPlaces:
     def survey(self, *, local_only: bool = False) -> Survey:
         """Presence of everything that is built, cached, remote or recorded."""
         asks = self.has_remote and not local_only
-        return survey(self.settings, self.manifest, self.looks, self._asked if asks else None)
-
-    def _asked(self) -> QuickRemote:
-        from dsmanager.remotes.quick import QuickRemote
-
-        return QuickRemote(self.settings.require_remote(), lambda: self.remote)
+        return survey(
+            self.settings, self.manifest, self.looks, (lambda: self.remote) if asks else None
+        )
 
     def cached_path(self, ref: Ref) -> Path:
         """The archive of ``ref`` in the cache. Raises NotFoundError."""

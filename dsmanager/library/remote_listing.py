@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dsmanager.library.memory import Memory
 from dsmanager.library.presence import OnRemote
@@ -14,28 +14,15 @@ from dsmanager.refs import Ref, parse_archive_name
 
 if TYPE_CHECKING:
     from dsmanager.remotes.objects import RemoteObject
-    from dsmanager.settings import RemoteConfig
+    from dsmanager.remotes.remote import Remote
 
-__all__ = ["Asked", "place_of", "remote_archives"]
+__all__ = ["place_of", "remote_archives"]
 
 _MOST_HEADS = 100  # objects not seen before that one listing asks about, one request each,
 _HEADS_FOR_S = 0.02  # and no more of them once this much time has gone
 
 
-class Asked(Protocol):
-    """What is asked: a ``Remote``, or a ``QuickRemote``."""
-
-    config: RemoteConfig
-
-    @property
-    def heads_at_once(self) -> int:
-        """How many objects it is worth to ask for in one go."""
-
-    def list(self) -> list[RemoteObject]: ...
-    def heads(self, names: Iterable[str]) -> dict[str, RemoteObject]: ...
-
-
-def remote_archives(remote: Asked, manifest: Manifest, memory: Memory) -> dict[Ref, OnRemote]:
+def remote_archives(remote: Remote, manifest: Manifest, memory: Memory) -> dict[Ref, OnRemote]:
     """Archives of the remote by ref, from one listing.
 
     A listing tells no sha256. Objects that were seen before are known by their ETag; of others
@@ -62,7 +49,7 @@ def remote_archives(remote: Asked, manifest: Manifest, memory: Memory) -> dict[R
 
 
 def _sha256_of_objects(
-    remote: Asked, objects: Iterable[RemoteObject], memory: Memory
+    remote: Remote, objects: Iterable[RemoteObject], memory: Memory
 ) -> dict[str, str]:
     remembered = memory.objects()
     known: dict[str, str] = {}
@@ -87,6 +74,6 @@ def _sha256_of_objects(
     return {name: sha256 for name, sha256 in known.items() if sha256}
 
 
-def place_of(remote: Asked, name: str) -> str:
+def place_of(remote: Remote, name: str) -> str:
     """A key for what is remembered of an object: endpoint and URL."""
     return f"{remote.config.endpoint_url or ''} {remote.config.url_of(name)}"

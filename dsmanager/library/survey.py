@@ -13,21 +13,24 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsmanager.built import BuiltDataset, find_built
 from dsmanager.errors import DsmanagerError, from_os_error
 from dsmanager.library.looks import Looks, Record
 from dsmanager.library.memory import Fingerprint, Memory, identity_of
 from dsmanager.library.presence import Cached, OnRemote, Presence, joined
-from dsmanager.library.remote_listing import Asked, remote_archives
+from dsmanager.library.remote_listing import remote_archives
 from dsmanager.manifest import Entry, Manifest
 from dsmanager.refs import Ref, parse_archive_name
 from dsmanager.settings import Settings
 
+if TYPE_CHECKING:
+    from dsmanager.remotes.remote import Remote
+
 __all__ = ["Survey", "built_datasets", "cached_archives", "survey"]
 
-Connect = Callable[[], AbstractContextManager[Asked]]
+Connect = Callable[[], AbstractContextManager["Remote"]]
 
 
 class Survey(NamedTuple):

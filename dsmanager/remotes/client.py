@@ -28,9 +28,11 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from dsmanager.errors import CredentialsError
+from dsmanager.remotes.bounds import Parsers, bound_answers
 from dsmanager.remotes.endpoint import DEFAULT_REGION, endpoint_url_of, is_aws
 from dsmanager.remotes.failures import translated
 from dsmanager.remotes.listing import read_contents, without_contents
+from dsmanager.remotes.redirects import Redirects
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -66,6 +68,7 @@ class Clients:
         self._config = config
         self._lock = threading.RLock()
         self._made: dict[str, S3Client] = {}
+        self._redirects: Redirects | None = None
         self._session_made: botocore.session.Session | None = None
         self._credentials_found: tuple[Access, str] | None = None
 
@@ -168,8 +171,11 @@ class Clients:
         )
         client.meta.events.register("before-parse.s3.ListObjectsV2", read_contents)
         _bound_unsent_bytes(client)
-        if not self.is_aws:
+        bound_answers(client, read_timeout_s)
+        if self.endpoint_url is not None and not self.is_aws:
             client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
+            self._redirects = self._redirects or Redirects(self.endpoint_url)
+            self._redirects.follow_for(client)
         return cast("S3Client", client)
 
     @property
@@ -192,8 +198,9 @@ class Clients:
             session.set_config_variable("metadata_service_num_attempts", 1)
             loader = _loader(session.get_config_variable("data_path"))
             session.register_component("data_loader", loader)
-            parsers = session.get_component("response_parser_factory")
+            parsers = Parsers()
             parsers.set_parser_defaults(timestamp_parser=_timestamp)
+            session.register_component("response_parser_factory", parsers)
             self._session_made = session
         return self._session_made
 
@@ -308,7 +315,8 @@ def _take_no_redirect(context: dict[str, Any], **_: object) -> None:
     """Says that this request was redirected already.
 
     botocore follows the redirects of AWS between regions; those of other servers carry no region,
-    and it would ask for it again and again until Python's stack is used up.
+    and it would ask for it again and again until Python's stack is used up. What is followed of
+    others, :mod:`dsmanager.remotes.redirects` says.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
 

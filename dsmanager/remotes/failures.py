@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DamagedError",
+    "RedirectError",
+    "UnboundedError",
     "error_code",
     "http_status",
     "is_temporary",
@@ -49,6 +51,14 @@ __all__ = [
 
 class DamagedError(Exception):
     """Bytes arrived at the server other than they were sent."""
+
+
+class UnboundedError(ResponseParserError):
+    """An answer beyond every bound, or with a value that no S3 server sends; says what it was."""
+
+
+class RedirectError(ResponseParserError):
+    """A redirect that is not followed; says where it leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,12 @@ _NOT_S3 = _Failure(
     "{endpoint} does not answer as an S3 server does",
     "check endpoint_url of the remote: dsmanager remote check {name}",
 )
+_UNBOUNDED = _Failure(_NOT_S3.error, f"{_NOT_S3.text}: {{detail}}", _NOT_S3.hint)
+_REDIRECT = _Failure(
+    UsageError,
+    "{endpoint} redirects {detail}: not followed",
+    "set endpoint_url of the remote to where the bucket is: dsmanager remote check {name}",
+)
 _REQUEST = _Failure(
     UsageError, "{detail}", "check the remote's settings: dsmanager remote check {name}"
 )
@@ -245,6 +261,8 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Failure], ...] = (
         (DamagedError, botocore_errors.FlexibleChecksumError, botocore_errors.ChecksumError),
         _BAD_BYTES,
     ),
+    ((UnboundedError, botocore_errors.PaginationError), _UNBOUNDED),
+    ((RedirectError,), _REDIRECT),
     ((ResponseParserError,), _NOT_S3),
     ((botocore_errors.BotoCoreError, ValueError), _REQUEST),
 )

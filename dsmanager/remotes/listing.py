@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from dsmanager.remotes.objects import RemoteObject
 
-__all__ = ["contents_of", "objects_in", "read_contents", "text_of", "without_contents"]
+__all__ = ["objects_in", "read_contents", "without_contents"]
 
 _READ = {"Key", "LastModified", "ETag", "Size"}
 
@@ -37,11 +37,11 @@ def read_contents(
         root = ElementTree.XML(response_dict["body"])
     except ElementTree.ParseError:
         return
-    if contents := contents_of(root):
+    if contents := _contents_of(root):
         customized_response_dict["Contents"] = contents
 
 
-def contents_of(answer: ElementTree.Element) -> list[dict[str, str]]:
+def _contents_of(answer: ElementTree.Element) -> list[dict[str, str]]:
     """Of each object of a page its ``Key``, ``Size``, ``ETag`` and ``LastModified``, as texts."""
     return [
         {tag: each.text or "" for each in entry if (tag := _bare(each.tag)) in _READ}
@@ -56,11 +56,6 @@ def objects_in(contents: Iterable[Mapping[str, Any]], prefix: str) -> Iterator[R
         name = entry["Key"].removeprefix(prefix)
         if name and not name.endswith("/"):
             yield RemoteObject.from_listing(name, entry)
-
-
-def text_of(answer: ElementTree.Element, tag: str) -> str | None:
-    """The text of an element right below the root; None where it is absent."""
-    return next((each.text or "" for each in answer if _bare(each.tag) == tag), None)
 
 
 def _bare(tag: str) -> str:

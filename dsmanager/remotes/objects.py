@@ -22,6 +22,8 @@ __all__ = [
 
 _LISTED_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
+_MAX_SIZE_DIGITS = 18  # an exabyte; S3 stores 5 TB at most
+
 SHA256_KEY = "sha256"
 """The key of the object metadata that holds the sha256 of the whole object."""
 
@@ -60,7 +62,7 @@ class RemoteObject:
         """Of one entry of a listing, all of them texts."""
         return cls(
             name=name,
-            size=int(entry.get("Size", 0)),
+            size=_size_of(entry.get("Size", "0")),
             etag=bare_etag(entry.get("ETag")),
             last_modified=_iso_time_of(entry.get("LastModified", "")),
         )
@@ -68,6 +70,13 @@ class RemoteObject:
     def holds(self, size: int, sha256: str) -> bool:
         """Whether size and metadata say that this is the content meant."""
         return self.size == size and self.sha256 == sha256
+
+
+def _size_of(text: str) -> int:
+    """A count of bytes in decimal. Raises ValueError for what is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_SIZE_DIGITS):
+        raise ValueError("no size of an object")
+    return int(text)
 
 
 def recorded_sha256(answer: Mapping[str, Any]) -> str | None:

@@ -27,6 +27,7 @@ from dsmanager.files import require_free_bytes
 from dsmanager.partial import PartialFile
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.acl import takes_acls
+from dsmanager.remotes.bounds import bounded_pages
 from dsmanager.remotes.client import Access, Clients, no_credentials
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.download import Download
@@ -87,12 +88,12 @@ class Remote:
             pages = self._clients.control.get_paginator("list_objects_v2").paginate(
                 Bucket=self.config.bucket, Prefix=prefix, Delimiter="/"
             )
-            for page in pages:
+            for page in bounded_pages(pages, entries="Contents", key="Key"):
                 if "IsTruncated" not in page:
                     raise not_s3(self.config)
                 try:
                     found += objects_in(page.get("Contents", ()), prefix)
-                except KeyError as error:
+                except (KeyError, ValueError, OverflowError) as error:
                     raise not_s3(self.config) from error
         return sorted(found, key=lambda obj: obj.name)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from dsmanager.remotes.bounds import bounded_pages
 from dsmanager.remotes.failures import error_code, http_status
 from dsmanager.remotes.objects import iso_time
 
@@ -35,7 +36,7 @@ def list_uploads(client: S3Client, bucket: str, prefix: str) -> tuple[Unfinished
     pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
     found = [
         UnfinishedUpload(name, entry["UploadId"], iso_time(entry.get("Initiated")))
-        for page in pages
+        for page in bounded_pages(pages, entries="Uploads", key="UploadId")
         for entry in page.get("Uploads", ())
         if (name := _name_below(prefix, entry["Key"]))
     ]

@@ -32,6 +32,7 @@ from dsmanager.errors import (
 )
 from dsmanager.progress import CancelToken, Progress
 from dsmanager.remotes.body import Body, crc32_text, md5_text, require_arrived
+from dsmanager.remotes.bounds import bounded_pages
 from dsmanager.remotes.crew import Crew
 from dsmanager.remotes.failures import error_code, http_status, translate
 from dsmanager.remotes.objects import SHA256_KEY, bare_etag
@@ -248,7 +249,7 @@ class Upload:
             part["PartNumber"]: SentPart(
                 part["PartNumber"], part["Size"], part["ETag"], part.get("ChecksumCRC32")
             )
-            for page in pages
+            for page in bounded_pages(pages, entries="Parts", key="PartNumber")
             for part in page.get("Parts", ())
         }
 
