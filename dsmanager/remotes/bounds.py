@@ -1,7 +1,7 @@
 """Bounds on what a server may answer: bytes, nesting, pages, and time without progress.
 
 A server that is broken or hostile ends in one error here, never in a process that hangs or takes
-all memory. The bounds are far above what any S3 server needs: a page of a listing has 1,000 entries.
+all memory. The bounds are far above what any S3 server needs: a page has 1,000 entries.
 """
 
 from __future__ import annotations
