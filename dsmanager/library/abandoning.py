@@ -50,7 +50,7 @@ def _end_upload(library: LibraryPlaces, ref: Ref) -> None:
     remote.forget_upload(archive.name, library.settings.state_dir / "uploads")
     sidecar = read_sidecar(archive)
     there = remote.head(archive.name)
-    if sidecar is None or (there is not None and there.holds(sidecar.size, sidecar.sha256)):
+    if sidecar is None or (there and remote.holds(there, sidecar.size, sidecar.sha256)):
         return
     if remote.read_bytes(local.name, max_bytes=MAX_SIDECAR_BYTES) == local.read_bytes():
         remote.delete(local.name)

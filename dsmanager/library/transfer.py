@@ -103,7 +103,9 @@ def upload(
         sha256 = records.agreed_sha256()
         size = archive.stat().st_size
         existing = remote.head(archive.name)
-        if existing is not None and existing.holds(size, sha256):
+        if existing is not None and remote.holds(
+            existing, size, sha256, progress=progress, cancel=cancel
+        ):
             _require_cached_bytes(library, archive, records, progress, cancel)
             remote.forget_upload(archive.name, _upload_notes_dir(library))
             _send_missing_sidecar(remote, archive)

@@ -102,7 +102,9 @@ class _BoundedSession:
             response = self._session.send(request)
         finally:
             request.stream_output = is_stream
-        _require_length(response.headers.get("content-length"))
+        if not _is_length(response.headers.get("content-length", "0")):
+            response.raw.close()
+            raise UnboundedError("a Content-Length that is no length")
         response.raw = _PatientStream(response.raw, request.url, self._read_timeout_s)
         if not is_stream or response.status_code >= 300:
             response._content = _whole(response.raw, request)
@@ -177,10 +179,8 @@ def _whole(stream: _PatientStream, request: Any) -> bytes:
     raise UnboundedError(f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB")
 
 
-def _require_length(said: str | None) -> None:
-    if said is None or (said.isascii() and said.isdecimal() and len(said) <= _MAX_LENGTH_DIGITS):
-        return
-    raise UnboundedError("a Content-Length that is no length")
+def _is_length(said: str) -> bool:
+    return said.isascii() and said.isdecimal() and len(said) <= _MAX_LENGTH_DIGITS
 
 
 def _require_shallow(content: bytes) -> None:

@@ -25,13 +25,13 @@ import botocore.loaders
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.utils import parse_timestamp
 
 from dsmanager.errors import CredentialsError
 from dsmanager.remotes.bounds import Parsers, bound_answers
 from dsmanager.remotes.endpoint import DEFAULT_REGION, endpoint_url_of, is_aws
 from dsmanager.remotes.failures import translated
 from dsmanager.remotes.listing import read_contents, without_contents
+from dsmanager.remotes.objects import moment_of
 from dsmanager.remotes.redirects import Redirects
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Clients:
         if self.endpoint_url is not None and not self.is_aws:
             client.meta.events.register_last("before-parameter-build.s3", _take_no_redirect)
             self._redirects = self._redirects or Redirects(self.endpoint_url)
-            self._redirects.follow_for(client)
+            self._redirects.follow_for(client, retries=attempts > 1)
         return cast("S3Client", client)
 
     @property
@@ -294,7 +294,7 @@ def _timestamp(value: Any) -> datetime:
         with suppress(ValueError):
             when = datetime.fromisoformat(value)
             return when if when.tzinfo else when.replace(tzinfo=UTC)
-    return parse_timestamp(value)
+    return moment_of(value)
 
 
 def _bound_unsent_bytes(client: Any) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "RemoteObject",
     "bare_etag",
     "iso_time",
+    "moment_of",
     "recorded_sha256",
 ]
 
@@ -99,12 +100,21 @@ def iso_time(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def moment_of(value: Any) -> datetime:
+    """A point in time as servers send it, in UTC. Raises ValueError for what is none."""
+    from botocore.utils import parse_timestamp
+
+    try:
+        moment: datetime = parse_timestamp(value)
+        return moment.astimezone(UTC)
+    except (OverflowError, RuntimeError) as error:
+        raise ValueError("no point in time") from error
+
+
 def _iso_time_of(text: str) -> str:
     """The same of what a listing says, which is ISO 8601 in UTC with a fraction."""
     if _LISTED_TIME.fullmatch(text):
         return f"{text[:19]}Z"
     if not text:
         return ""
-    from botocore.utils import parse_timestamp
-
-    return iso_time(parse_timestamp(text))
+    return iso_time(moment_of(text))

@@ -7,6 +7,7 @@ redirects to: nobody else is sent a request, and none goes from https to http.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -15,7 +16,8 @@ from dsmanager.remotes.failures import RedirectError
 __all__ = ["Redirects"]
 
 _MAX_HOPS = 3
-_BEGAN, _HOPS = "dsmanager_began", "dsmanager_hops"
+_PAUSE_S = 0.2
+_BEGAN, _HOPS, _AGAIN = "dsmanager_began", "dsmanager_hops", "dsmanager_again"
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -28,31 +30,46 @@ class Redirects:
         self._gateway = _origin(endpoint_url)
         self._cluster = {self._gateway}
 
-    def follow_for(self, client: Any) -> None:
-        client.meta.events.register_first("needs-retry.s3", self._follow)
+    def follow_for(self, client: Any, *, retries: bool) -> None:
+        """With ``retries``, a node that fails costs one more try, which begins at the gateway.
 
-    def _follow(self, request_dict: dict[str, Any], response: Any, **_: object) -> int | None:
-        """A handler of botocore's event ``needs-retry``; 0 has it send ``request_dict`` again."""
+        botocore counts a redirect as a try, and would have none left.
+        """
+        follow = functools.partial(self._follow, retries=retries)
+        client.meta.events.register_first("needs-retry.s3", follow)
+
+    def _follow(
+        self, request_dict: dict[str, Any], response: Any, *, retries: bool = False, **_: object
+    ) -> float | None:
+        """A handler of botocore's event ``needs-retry``.
+
+        Returns after how many seconds to send ``request_dict`` again, None to leave it at that.
+        """
         context = request_dict["context"]
         answer = response[0] if response is not None else None
         location = answer.headers.get("location") if answer is not None else None
         if answer is None or answer.status_code != 307 or not location:
             # Whoever tries again asks the gateway: another node may have the object by now.
+            was_redirected = context.pop(_HOPS, 0) > 0
             request_dict["url"] = context.pop(_BEGAN, request_dict["url"])
-            context.pop(_HOPS, None)
-            return None
+            failed = answer is None or answer.status_code >= 500
+            if not retries or not failed or not was_redirected or context.get(_AGAIN):
+                return None
+            context[_AGAIN] = True
+            return _PAUSE_S
         hops = context.get(_HOPS, 0) + 1
         if hops > _MAX_HOPS:
             raise RedirectError(f"more than {_MAX_HOPS} times")
-        target = urljoin(answer.url, location)
-        self._require_trusted(answer.url, target)
+        target = self._trusted(answer.url, location)
         context.setdefault(_BEGAN, request_dict["url"])
         context[_HOPS] = hops
         request_dict["url"] = target
         return 0
 
-    def _require_trusted(self, source: str, target: str) -> None:
+    def _trusted(self, source: str, location: str) -> str:
+        """Where ``source`` redirects to. Raises RedirectError for what is not followed."""
         try:
+            target = urljoin(source, location)
             there = _origin(target)
         except ValueError:
             raise RedirectError("to what is no address") from None
@@ -64,6 +81,7 @@ class Redirects:
             self._cluster.add(there)
         elif there not in self._cluster:
             raise RedirectError(f"out of its cluster, to {name}")
+        return target
 
 
 def _origin(url: str) -> Origin:

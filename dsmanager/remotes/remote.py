@@ -232,6 +232,23 @@ class Remote:
                 progress.note(f"{obj.name}: resuming, {found:,.0f} of {size:,.0f} MB are here")
             return self._read(obj, file, limit, progress, cancel)
 
+    def holds(
+        self,
+        obj: RemoteObject,
+        size: int,
+        sha256: str,
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> bool:
+        """Whether the object is this content: by its metadata, or, without any, by its bytes."""
+        if obj.size != size or obj.sha256 is not None:
+            return obj.holds(size, sha256)
+        found = self.hash_object(
+            obj, progress=progress or Progress(), cancel=cancel or CancelToken()
+        )
+        return found == sha256
+
     def hash_object(self, obj: RemoteObject, *, progress: Progress, cancel: CancelToken) -> str:
         """Reads the object without saving it; returns its sha256."""
         return self._read(obj, None, None, progress, cancel)
@@ -324,7 +341,7 @@ class Remote:
                 stored = self.head(new.name)
             except DsmanagerError:
                 raise error from None
-            if stored is None or not stored.holds(new.size, new.sha256):
+            if stored is None or not self.holds(stored, new.size, new.sha256):
                 raise
             upload.forget()
             etag = stored.etag
@@ -343,7 +360,7 @@ class Remote:
         stored = RemoteObject.from_head(new.name, answer) if answer is not None else None
         url = self.url_of(new.name)
         if stored is None or answer is None or stored.etag != etag:
-            if stored is not None and stored.holds(new.size, new.sha256):
+            if stored is not None and self.holds(stored, new.size, new.sha256):
                 return stored  # somebody wrote the same
             raise TemporaryError(
                 f"{url} was replaced or removed by somebody while it was uploaded",
@@ -359,7 +376,7 @@ class Remote:
         )
 
     def _same(self, existing: RemoteObject, new: NewObject) -> RemoteObject:
-        if existing.holds(new.size, new.sha256):
+        if self.holds(existing, new.size, new.sha256):
             return existing
         raise AlreadyExistsError(
             f"{self.url_of(new.name)} exists with other content",
