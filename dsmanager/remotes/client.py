@@ -291,9 +291,9 @@ def _read_credentials_file(config: RemoteConfig) -> tuple[str, str]:
 def _timestamp(value: Any) -> datetime:
     """What servers send, read 50 times faster than botocore does; a listing holds thousands."""
     if isinstance(value, str):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             when = datetime.fromisoformat(value)
-            return when if when.tzinfo else when.replace(tzinfo=UTC)
+            return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     return moment_of(value)
 
 

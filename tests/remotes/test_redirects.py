@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
-from harness.machine import Machine
+from harness.life import live
 from harness.processes import Zygote
 
 from dsmanager.errors import AlreadyExistsError, UsageError
@@ -26,7 +29,7 @@ from dsmanager.remotes.redirects import Redirects
 from dsmanager.remotes.remote import Remote
 from dsmanager.settings import RemoteConfig
 
-REF = "tiny:1.0.0"
+ROOT = Path(__file__).parents[2]
 
 
 def target_of(request: Any) -> str:
@@ -71,9 +74,12 @@ def cluster(servers: tuple[Any, Any], seaweedfs: Any, answer: Any) -> tuple[Any,
     config = seaweedfs.config(name="ais")
     node.script = node_in_front_of(config.endpoint_url, answer)
     gateway.script = lambda request: answer(
-        307, headers={"Location": f"http://127.0.0.1:{node.port}{target_of(request)}"}
+        307,
+        headers={
+            "Location": f"http://127.0.0.1:{node.port}{target_of(request).removeprefix('/s3')}"
+        },
     )
-    endpoint = f"http://127.0.0.1:{gateway.port}"
+    endpoint = f"http://127.0.0.1:{gateway.port}/s3"
     return (
         gateway,
         node,
@@ -91,28 +97,29 @@ def test_a_dataset_lives_in_a_cluster_that_redirects_and_keeps_no_metadata(
     shutil.copytree(built_data, here.data_dir)
     for machine in (here, there):
         machine.use(config)
-    here.run("package", REF)
-    here.run("upload", REF)
-    assert "exists already" not in here.run("upload", REF).stderr
-    here.run("upload", REF, "--overwrite")
-    assert here.row(REF)["remote"]
-    here.run("manifest", "push")
-    there.run("download", REF)
-    there.run("verify", REF, "--in", "remote")
-    there.run("manifest", "pull")
-    there.run("rm", REF, "--from", "cached", "--yes")
-    there.run("sync")
-    assert _sha256(there) == _sha256(here)
-    here.run("rm", REF, "--from", "remote", "--yes")
-    assert there.run("download", REF, "--overwrite", code=6)
+    live(here, there)
     assert gateway.requests
     assert {request.method for request in node.requests} == {"GET", "HEAD", "PUT", "DELETE"}
     assert all(request.signed for request in node.requests)
 
 
-def _sha256(machine: Machine) -> str:
-    (archive,) = machine.cache.glob("tiny*.tar.gz")
-    return hashlib.sha256(archive.read_bytes()).hexdigest()
+def test_the_tests_on_a_real_cluster_get_its_address(tmp_path: Path) -> None:
+    """Told a wrong one, they fail for that: they are not skipped, and do not lose it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0"]
+    command += ["tests/remotes/test_real_cluster.py", "tests/ingest/tars/test_dataset.py"]
+    command += ["-k", "real_cluster", f"--basetemp={tmp_path / 'base'}"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "DSMANAGER_TEST_AIS_ENDPOINT": "wrong://cluster"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "3 failed" in done.stdout
+    assert done.stdout.count("wrong://cluster") >= 3
+    assert "KeyError" not in done.stdout
 
 
 def test_an_upload_in_parts_follows_every_redirect(
