@@ -118,8 +118,7 @@ def test_the_tests_on_a_real_cluster_get_its_address(tmp_path: Path) -> None:
         check=False,
     )
     assert "3 failed" in done.stdout
-    assert done.stdout.count("wrong://cluster") >= 3
-    assert "KeyError" not in done.stdout
+    assert done.stdout.count("Invalid URL") >= 3, "AIStore's SDK was given another or none"
 
 
 def test_an_upload_in_parts_follows_every_redirect(
