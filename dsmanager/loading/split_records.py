@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 from dsmanager.errors import VerificationError
@@ -48,18 +50,20 @@ class SplitRecords:
         return self._ends[-1] if self._ends else 0
 
     def read(self, positions: Sequence[int]) -> list[bytes]:
-        """Shard by shard, each in its own order; returned as asked for. Raises PositionError."""
+        """Shard by shard, each in its own order; returned as asked for. Raises PositionError.
+
+        Shards that are elsewhere are all asked before the first is waited for.
+        """
         found = [b""] * len(positions)
-        places = self._by_part(positions)
-        for number in sorted(places):
-            part, shift = self._parts[number], self._shift(number)
-            indices = [positions[place] + shift for place in places[number]]
-            try:
-                records = part.shard.read(indices)
-            except VerificationError as error:
-                record = error.record if isinstance(error, RecordError) else indices[0]
-                raise PositionError(record - shift, error) from error
-            for place, record_bytes in zip(places[number], records, strict=True):
+        begun = []
+        for number, places in sorted(self._by_part(positions).items()):
+            indices = [positions[place] + self._shift(number) for place in places]
+            with self._placed(number, indices):
+                begun.append((number, places, indices, _begun(self._parts[number].shard, indices)))
+        for number, places, indices, finish in begun:
+            with self._placed(number, indices):
+                records = finish()
+            for place, record_bytes in zip(places, records, strict=True):
                 found[place] = record_bytes
         return found
 
@@ -69,6 +73,15 @@ class SplitRecords:
             prefetch = getattr(self._parts[number].shard, "prefetch", None)
             if prefetch is not None:
                 prefetch([positions[place] + self._shift(number) for place in places])
+
+    @contextmanager
+    def _placed(self, number: int, indices: Sequence[int]) -> Iterator[None]:
+        """Says which position of the split a shard's error concerns."""
+        try:
+            yield
+        except VerificationError as error:
+            record = error.record if isinstance(error, RecordError) else indices[0]
+            raise PositionError(record - self._shift(number), error) from error
 
     def _by_part(self, positions: Sequence[int]) -> dict[int, list[int]]:
         """Which of the positions lie in each part."""
@@ -100,3 +113,8 @@ class SplitRecords:
     def _shift(self, number: int) -> int:
         """From a position to the index in the shard."""
         return self._parts[number].stop - self._ends[number]
+
+
+def _begun(shard: Shard, indices: Sequence[int]) -> Callable[[], list[bytes]]:
+    begin = getattr(shard, "begin", None)
+    return begin(indices) if begin is not None else partial(shard.read, indices)

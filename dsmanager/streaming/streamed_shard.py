@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +59,18 @@ class StreamedShard:
         return self.read([index])[0]
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
+        return self.begin(indices)()
+
+    def begin(self, indices: Sequence[int]) -> Callable[[], list[bytes]]:
+        """Begins to read; what is returned waits, and gives what :meth:`read` does."""
         ordered = sorted(set(indices))
-        found = dict(zip(ordered, self._finish(self._begin(ordered)), strict=True))
-        return [found[index] for index in indices]
+        reading = self._begin(ordered)
+
+        def finish() -> list[bytes]:
+            found = dict(zip(ordered, self._finish(reading), strict=True))
+            return [found[index] for index in indices]
+
+        return finish
 
     def prefetch(self, indices: Sequence[int]) -> None:
         """Begins to fetch what the cache lacks, and waits for nothing.
