@@ -327,7 +327,7 @@ def _send_index(
         return
     size, sha256 = path.stat().st_size, sha256_file(path)
     found = remote.head(path.name)
-    if found is None or not found.holds(size, sha256):
+    if found is None or not remote.holds(found, size, sha256, cancel=cancel):
         remote.upload_file(
             path,
             path.name,

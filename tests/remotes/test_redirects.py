@@ -103,6 +103,23 @@ def test_a_dataset_lives_in_a_cluster_that_redirects_and_keeps_no_metadata(
     assert all(request.signed for request in node.requests)
 
 
+def test_records_are_streamed_from_a_cluster_that_redirects_and_keeps_no_metadata(
+    cluster: tuple[Any, Any, RemoteConfig], built_data: Path, zygote: Zygote, tmp_path: Path
+) -> None:
+    _, node, config = cluster
+    machine = zygote.new_machine(tmp_path / "machine")
+    shutil.copytree(built_data, machine.data_dir)
+    machine.use(config)
+    machine.library.publish("tiny", compression="none")
+    options = {"split": "train", "framework": "numpy"}
+    _, local = machine.library.load("tiny", **options)
+    _, streamed = machine.library.load(
+        "tiny", stream=True, cache_dir=tmp_path / "blocks", **options
+    )
+    assert streamed.read(range(len(local))) == local.read(range(len(local)))
+    assert any("range" in request.headers for request in node.requests)
+
+
 def test_the_tests_on_a_real_cluster_get_its_address(tmp_path: Path) -> None:
     """Told a wrong one, they fail for that: they are not skipped, and do not lose it."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0"]
