@@ -176,6 +176,7 @@ def _described(line: bytes, where: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(where, "its first line cannot be read") from error
     are_right = all(isinstance(p, str) and type(n) is int and 0 <= n < 1 << 48 for p, n in shards)
+    are_right = are_right and len({path for path, _ in shards}) == len(shards)
     if not are_right or not all(isinstance(digest, str) for digest in digests):
         raise _damaged(where, "its first line cannot be read")
     return {"sha256": digests[0], "offsets_sha256": digests[1], "shards": shards}

@@ -34,6 +34,9 @@ __all__ = ["MAX_SMALL_BYTES", "fetch_folder", "fetch_index", "read_member"]
 MAX_SMALL_BYTES = 64 << 20
 """Of one file that is no shard; those of TFDS are far smaller."""
 
+_MAX_FOLDER_BYTES = 256 << 20
+_MAX_INDEX_HEADER_BYTES = 64 << 20
+
 
 def fetch_folder(
     folder: Path, sidecar: Sidecar, subdir: str, ranges: ObjectRanges, cancel: CancelToken
@@ -45,6 +48,8 @@ def fetch_folder(
     """
     members = {m.path.rpartition("/")[2]: m for m in sidecar.members if _is_in(m, subdir)}
     small = {name: member for name, member in members.items() if not _is_shard(name)}
+    if (total := sum(member.size for member in small.values())) > _MAX_FOLDER_BYTES:
+        raise _damaged(ranges, f"its files that are no shards have {total:,} bytes")
     with locked(folder.with_name(f"{folder.name}.lock"), purpose=f"fetch {sidecar.ref}"):
         if not all(_is_there(folder / name, member) for name, member in small.items()):
             remove_leftovers(folder)
@@ -83,6 +88,8 @@ def fetch_index(path: Path, sidecar: Sidecar, remote: Remote, cancel: CancelToke
     again = f"send it again: dsmanager upload {sidecar.ref}"
     if found is None:
         raise NotFoundError(f"{remote.url_of(name)} does not exist", hint=again)
+    if found.size > sidecar.size + _MAX_INDEX_HEADER_BYTES:  # a record takes more than 8 bytes
+        raise VerificationError(f"{remote.url_of(name)} has {found.size:,} bytes", hint=again)
     with locked(path.with_name(f"{path.name}.lock"), purpose=f"fetch {name}"):
         with os_errors(f"write {path}"):
             make_folders(path.parent)

@@ -101,6 +101,13 @@ def test_streaming_finds_an_index_of_another_archive(store):
     assert raised.value.hint.endswith("dsmanager upload blobs:1.0.0")
 
 
+def test_streaming_refuses_an_index_that_is_larger_than_any_could_be(store, monkeypatch):
+    monkeypatch.setattr("dsmanager.streaming.folder._MAX_INDEX_HEADER_BYTES", 10)
+    store.library.remote.upload_bytes(bytes(store.archive.stat().st_size + 11), NAME)
+    with pytest.raises(VerificationError, match=f"{NAME} has"):
+        store.stream()
+
+
 def test_removing_an_archive_removes_its_index(store):
     for place in ("cached", "remote"):
         for removal in plan_removal(store.library, ["blobs"], [place]):

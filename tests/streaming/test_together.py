@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,15 @@ def test_a_killed_process_leaves_nothing_in_the_way(store, tmp_path):
     again = store.stream()
     assert len(again) == len(list(again))
     assert not list(store.cache_dir.rglob("*.tmp"))
+
+
+def test_a_fork_reads_on_beside_its_parent(store):
+    streamed, expected = store.stream(cache_bytes=0), store.local().read(range(80))
+    assert streamed.read(range(10)) == expected[:10]  # threads and connections of the parent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that is what is tried here
+        child = os.fork()
+    if not child:
+        os._exit(0 if streamed.read(range(80)) == expected else 1)
+    assert streamed.read(range(80)) == expected
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
