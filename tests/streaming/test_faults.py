@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -85,6 +86,18 @@ def test_a_damaged_cache_is_fetched_again(store):
     assert everything(store.stream()) == expected
     for path in store.cache_dir.rglob("*.json"):
         path.write_text("{}")
+    assert everything(store.stream()) == expected
+
+
+def test_a_full_disk_costs_requests_and_no_data(store):
+    streamed, expected = store.stream(), everything(store.local())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a write is cut off there
+    try:
+        found = [streamed.read(range(first, first + 20)) for first in range(0, 80, 20)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [record for batch in found for record in batch] == expected
     assert everything(store.stream()) == expected
 
 

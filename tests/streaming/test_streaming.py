@@ -42,6 +42,12 @@ def test_a_stream_equals_the_local_split(store, cache_bytes):
         assert same(streamed_batch, local.__getitems__(batch))
 
 
+def test_another_server_gives_the_same(make_built, rclone):
+    store = make_built(rclone.config())
+    store.send()
+    assert store.stream().read(range(80)) == store.local().read(range(80))
+
+
 def test_part_of_a_split_and_all_splits(store):
     assert same(list(store.stream("train[10%:40%]+test")), list(store.local("train[10%:40%]+test")))
     assert sorted(store.stream(None)) == ["test", "train"]
