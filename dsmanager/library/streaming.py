@@ -107,8 +107,9 @@ class _StreamedShards:
             name = self.subdir.partition("/")[0]
             raise DsmanagerError(
                 f"{path.name} is of the format {file_format}, and only tfrecord is streamed",
-                hint=f"build it so, and send it: dsmanager build {name} --clean --format tfrecord, "
-                f"then: dsmanager publish {name} --compression none",
+                hint=f"build it so: dsmanager build {name} --clean --format tfrecord, then: "
+                f"dsmanager package {name} --compression none --overwrite, "
+                f"then: dsmanager upload {name} --overwrite",
             )
         member = f"{self.subdir}/{path.name}"
         size_bytes = self.sizes[path.name]
@@ -128,7 +129,7 @@ def _find(library: LibraryPlaces, request: str) -> _Found:
         if sidecar is None:
             raise NotFoundError(
                 f"{remote.url_of(name)} has no sidecar, and cannot be streamed without it",
-                hint=_publish(ref),
+                hint=_how_to_send(ref),
             )
         recorded = entry if entry is not None and entry.archive == name else None
         ArchiveRecords(ref, recorded, sidecar, found.size, found.sha256).agreed_sha256()
@@ -136,11 +137,11 @@ def _find(library: LibraryPlaces, request: str) -> _Found:
             format_ = sidecar.compression.get("format")
             raise UsageError(
                 f"{remote.url_of(name)} is compressed ({format_}), and cannot be streamed",
-                hint=_publish(ref),
+                hint=_how_to_send(ref),
             )
         return _Found(ref, remote, found, sidecar)
     raise NotFoundError(
-        f"{remote.url_of(ref.archive_name('none'))} does not exist", hint=_publish(ref)
+        f"{remote.url_of(ref.archive_name('none'))} does not exist", hint=_how_to_send(ref)
     )
 
 
@@ -162,8 +163,11 @@ def _names(ref: Ref, entry: Entry | None) -> Iterator[str]:
     yield from sorted(dict.fromkeys(names), key=lambda name: not name.endswith(".tar"))
 
 
-def _publish(ref: Ref) -> str:
-    return f"make one that can be: dsmanager publish {ref} --compression none"
+def _how_to_send(ref: Ref) -> str:
+    return (
+        f"make one that can be: dsmanager package {ref} --compression none, "
+        f"then: dsmanager upload {ref}"
+    )
 
 
 def _subdir_of(

@@ -87,8 +87,9 @@ def test_a_compressed_archive_says_how_to_make_it_streamable(built):
     with pytest.raises(UsageError) as raised:
         built.stream()
     assert "is compressed (gz)" in raised.value.message
-    assert "dsmanager publish blobs:1.0.0 --compression none" in raised.value.hint
-    built.library.publish("blobs:1.0.0", compression="none")
+    assert "dsmanager package blobs:1.0.0 --compression none" in raised.value.hint
+    assert raised.value.hint.endswith("dsmanager upload blobs:1.0.0")
+    built.send()  # these two commands
     assert same([built.stream()[3]], [built.local()[3]])
 
 
