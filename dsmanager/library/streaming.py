@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from dsmanager.archives.offsets import is_uncompressed, member_offsets
 from dsmanager.archives.record_index import SUFFIX
 from dsmanager.archives.sidecar import Sidecar
-from dsmanager.errors import DsmanagerError, NotFoundError, UsageError, VerificationError
+from dsmanager.errors import (
+    CredentialsError,
+    DsmanagerError,
+    NotFoundError,
+    UsageError,
+    VerificationError,
+)
 from dsmanager.library.archive_records import ArchiveRecords
 from dsmanager.library.presence import ref_of_subdir
 from dsmanager.library.scope import newest, refs_to_download
@@ -121,8 +127,13 @@ def _find(library: LibraryPlaces, request: str) -> _Found:
     ref = _ref_of(library, request)
     entry = library.manifest.entries.get(ref)
     remote = library.remote_of(entry)
+    denied: CredentialsError | None = None
     for name in _names(ref, entry):
-        found = remote.head(name)
+        try:
+            found = remote.head(name)
+        except CredentialsError as error:  # who may not list is told that of what is not there, too
+            denied = denied or error
+            continue
         if found is None:
             continue
         sidecar = sidecar_of_object(remote, found)
@@ -140,6 +151,8 @@ def _find(library: LibraryPlaces, request: str) -> _Found:
                 hint=_how_to_send(ref),
             )
         return _Found(ref, remote, found, sidecar)
+    if denied is not None:
+        raise denied
     raise NotFoundError(
         f"{remote.url_of(ref.archive_name('none'))} does not exist", hint=_how_to_send(ref)
     )

@@ -149,8 +149,10 @@ def test_many_threads_fetch_each_record_once(store):
     assert source_of(streamed).fetched_bytes <= 1.05 * payload_bytes(store)
 
 
-def test_a_public_bucket_that_lists_for_nobody_is_streamed_without_keys(store, make_library):
-    remote = store.library.remote
+@pytest.fixture
+def reader(built, make_library) -> Any:
+    """A machine without keys, of a bucket that lets everybody get and nobody list."""
+    remote = built.library.remote
     statement = {
         "Effect": "Allow",
         "Principal": "*",
@@ -159,14 +161,24 @@ def test_a_public_bucket_that_lists_for_nobody_is_streamed_without_keys(store, m
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     remote.clients.control.put_bucket_policy(Bucket=remote.config.bucket, Policy=policy)
-    config = remote.config
-    everybody = RemoteConfig("e", config.url, endpoint_url=config.endpoint_url, anonymous=True)
-    reader = make_library(everybody, "reader")
-    assert reader.survey().remote_error is not None
+    url, endpoint_url = remote.config.url, remote.config.endpoint_url
+    everybody = RemoteConfig("everybody", url, endpoint_url=endpoint_url, anonymous=True)
+    library = make_library(everybody, "reader")
+    assert library.survey().remote_error is not None
+    return library
+
+
+def test_a_public_bucket_is_streamed_without_keys_and_without_a_listing(store, reader):
     streamed = reader.load(
         "blobs:1.0.0", split="train", framework="numpy", stream=True, cache_dir=store.cache_dir
     )[1]
     assert same(list(streamed), list(store.local()))
+
+
+def test_a_compressed_archive_is_seen_without_a_listing(built, reader):
+    built.send(compression="gz")
+    with pytest.raises(UsageError, match=r"is compressed \(gz\)"):
+        reader.load("blobs:1.0.0", framework="numpy", stream=True, cache_dir=built.cache_dir)
 
 
 def test_of_several_configs_the_default_is_streamed(built_data, make_library, remote_config):
